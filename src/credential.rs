@@ -1,0 +1,92 @@
+//! Credentials: what a pool lends, in one canonical form, and the forms of Telegram's libraries.
+
+pub mod telethon;
+
+use std::{fmt, fmt::Write as _};
+
+use serde::{Deserialize, Serialize};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use crate::pool::{Credential as Sealed, Fingerprint};
+
+/// The length of a Telegram authorization key, in bytes.
+pub const AUTH_KEY_LEN: usize = 256;
+/// The longest opaque credential, in bytes.
+pub const MAX_OPAQUE: usize = 65_536;
+
+/// What a pool lends. Its `Debug` hides the secret.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Credential {
+    /// A Telegram authorization.
+    Telegram(Telegram),
+    /// Anything else, kept and returned as it is.
+    Opaque(#[serde(with = "serde_bytes")] Vec<u8>),
+}
+
+/// A Telegram authorization: what is needed to reconnect. Its `Debug` hides the key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Telegram {
+    /// The data centre that knows the key.
+    pub dc_id: u8,
+    /// Whether it is one of Telegram's test data centres.
+    pub test: bool,
+    /// The authorization key: 256 bytes.
+    #[serde(with = "serde_bytes")]
+    pub auth_key: Vec<u8>,
+    /// The data centre's IPv4 address and port, as the importing library knew them.
+    pub address: Option<std::net::SocketAddrV4>,
+    /// The user's id, where known.
+    pub user_id: Option<i64>,
+    /// Whether the user is a bot, where known.
+    pub is_bot: Option<bool>,
+}
+
+impl Credential {
+    /// A fingerprint that is not secret: Telegram's `auth_key_id` in hexadecimal, the last 8 bytes
+    /// of the key's SHA-1
+    /// (<https://core.telegram.org/mtproto/description#authorization-key-identifier>), or the
+    /// first 8 bytes of an opaque credential's SHA-256.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let hex = match self {
+            Self::Telegram(telegram) => hex(&Sha1::digest(&telegram.auth_key)[12..]),
+            Self::Opaque(bytes) => hex(&Sha256::digest(bytes)[..8]),
+        };
+        Fingerprint::new(&hex)
+    }
+
+    /// The bytes that the store keeps.
+    #[must_use]
+    pub fn seal(&self) -> Sealed {
+        Sealed(rmp_serde::to_vec_named(self).expect("a credential always encodes"))
+    }
+
+    /// Reads the bytes that the store kept.
+    ///
+    /// # Errors
+    ///
+    /// When they are not what [`Credential::seal`] wrote.
+    pub fn unseal(sealed: &Sealed) -> Result<Self, rmp_serde::decode::Error> {
+        rmp_serde::from_slice(&sealed.0)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential({})", self.fingerprint())
+    }
+}
+
+impl fmt::Debug for Telegram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Telegram(dc {})", self.dc_id)
+    }
+}

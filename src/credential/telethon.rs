@@ -1,0 +1,1 @@
+//! Telethon's session files and strings.

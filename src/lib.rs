@@ -1,0 +1,13 @@
+//! Telegate lends scarce, exclusive sessions to one worker at a time.
+//!
+//! In reading order: [`pool`] has the rules, [`clock`] the time, [`store`] the two engines that
+//! run the rules durably, [`credential`] what is lent, [`proto`] the contract.
+
+pub mod pool;
+
+pub mod clock;
+pub mod store;
+
+pub mod credential;
+
+pub mod proto;

@@ -1,0 +1,240 @@
+//! The rules: who gets which session, for how long, and who does not.
+//!
+//! A pure state machine. No clock, no I/O, no randomness: the moment, fresh secrets and names come
+//! in as arguments, state and answers come out. `store::embedded` runs it in process;
+//! `store::redis` says the same in Lua, and one conformance suite holds both to it.
+
+mod acquire;
+mod keep;
+mod lease;
+mod members;
+mod name;
+mod policy;
+mod realm;
+mod refusal;
+mod selector;
+mod session;
+mod settle;
+mod status;
+mod time;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+pub use acquire::{Ask, Grant};
+pub use keep::ReleaseOutcome;
+pub use lease::{EndCause, Ended, Holder, Lease, LeaseId, LeaseSecret, RequestTag};
+pub use members::NewSession;
+pub use name::{Fingerprint, KeyId, PoolName, SessionName};
+pub use policy::{Policy, PolicyFault};
+pub use realm::{PoolView, Realm};
+pub use refusal::Refusal;
+pub use selector::{
+    LABEL_KEY_RULE, LABEL_VALUE_RULE, Labels, MAX_LABELS, Requirement, Selector, is_label_key,
+    is_label_value,
+};
+pub use session::{
+    Credential, InvalidReason, Invalidation, SessionRecord, SessionState, SessionView, Standing,
+};
+pub use settle::SETTLE_LIMIT;
+pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, ReleaseCause};
+pub use time::{Span, Time};
+
+/// Whether a pool grants leases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolMode {
+    /// Leases are granted.
+    #[default]
+    Active,
+    /// No lease is granted; running ones can be renewed.
+    Paused,
+    /// No lease is granted and none is renewed.
+    Draining,
+}
+
+/// What a pool is besides its sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolRecord {
+    /// Its name.
+    pub name: PoolName,
+    /// How its leases are given and kept.
+    pub policy: Policy,
+    /// Whether it grants leases.
+    pub mode: PoolMode,
+    /// When it was created.
+    pub created_at: Time,
+    /// When its policy or mode last changed.
+    pub updated_at: Time,
+}
+
+/// What a verb changed, so that an engine can make it durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The pool's own record.
+    Pool,
+    /// A session is new.
+    Added(SessionName),
+    /// A session stands differently.
+    Standing(SessionName),
+    /// A session is gone.
+    Removed(SessionName),
+}
+
+/// A named set of sessions with one policy.
+///
+/// Every session that is not INVALID stands in exactly one of `free`, `leases` and `rests`.
+#[derive(Debug)]
+pub struct Pool {
+    record: PoolRecord,
+    sessions: BTreeMap<SessionName, Session>,
+    /// Free sessions; the least recently used is first.
+    free: BTreeSet<(Time, SessionName)>,
+    /// Leased sessions by expiry.
+    leases: BTreeSet<(Time, SessionName)>,
+    /// Resting sessions by the end of their rest.
+    rests: BTreeSet<(Time, SessionName)>,
+    /// Living leases by the request that they answer.
+    requests: HashMap<(KeyId, String), SessionName>,
+    /// Sessions by label, for selectors that few match.
+    labelled: HashMap<(String, String), BTreeSet<SessionName>>,
+    changes: Vec<Change>,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    record: SessionRecord,
+    standing: Standing,
+}
+
+impl Pool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(name: PoolName, policy: Policy, now: Time) -> Self {
+        let record =
+            PoolRecord { name, policy, mode: PoolMode::Active, created_at: now, updated_at: now };
+        let mut pool = Self::restored(record, []);
+        pool.changes.push(Change::Pool);
+        pool
+    }
+
+    /// A pool as it was kept.
+    pub fn restored(
+        record: PoolRecord,
+        sessions: impl IntoIterator<Item = (SessionRecord, Standing)>,
+    ) -> Self {
+        let mut pool = Self {
+            record,
+            sessions: BTreeMap::new(),
+            free: BTreeSet::new(),
+            leases: BTreeSet::new(),
+            rests: BTreeSet::new(),
+            requests: HashMap::new(),
+            labelled: HashMap::new(),
+            changes: Vec::new(),
+        };
+        for (record, standing) in sessions {
+            pool.insert(record, standing);
+        }
+        pool
+    }
+
+    /// What the pool is besides its sessions.
+    #[must_use]
+    pub fn record(&self) -> &PoolRecord {
+        &self.record
+    }
+
+    /// A session as it is kept, for engines that make it durable.
+    #[must_use]
+    pub fn kept(&self, name: &SessionName) -> Option<(&SessionRecord, &Standing)> {
+        self.sessions.get(name).map(|session| (&session.record, &session.standing))
+    }
+
+    /// Takes what has changed since it was last asked.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Pauses, drains or resumes the pool. Idempotent.
+    pub fn set_mode(&mut self, mode: PoolMode, now: Time) {
+        if self.record.mode != mode {
+            self.record.mode = mode;
+            self.record.updated_at = now;
+            self.changes.push(Change::Pool);
+        }
+    }
+
+    fn name(&self) -> PoolName {
+        self.record.name.clone()
+    }
+
+    fn session(&self, name: &SessionName) -> Result<&Session, Refusal> {
+        self.sessions.get(name).ok_or_else(|| self.no_session(name))
+    }
+
+    fn no_session(&self, name: &SessionName) -> Refusal {
+        Refusal::SessionNotFound { pool: self.name(), session: name.clone() }
+    }
+
+    fn view(&self, name: &SessionName, now: Time) -> Result<SessionView, Refusal> {
+        let session = self.session(name)?;
+        Ok(SessionView {
+            record: session.record.clone(),
+            standing: session.standing.clone(),
+            at: now,
+        })
+    }
+
+    /// Changes how a session stands, and keeps the indexes true. The only way to do so.
+    fn restand(&mut self, name: &SessionName, change: impl FnOnce(&mut Standing)) {
+        let Some(session) = self.sessions.get(name) else { return };
+        let mut standing = session.standing.clone();
+        self.unindex(name, &session.standing.clone());
+        change(&mut standing);
+        self.index(name, &standing);
+        if let Some(session) = self.sessions.get_mut(name) {
+            session.standing = standing;
+        }
+        self.changes.push(Change::Standing(name.clone()));
+    }
+
+    fn insert(&mut self, record: SessionRecord, standing: Standing) {
+        let name = record.name.clone();
+        self.index(&name, &standing);
+        for (key, value) in record.labels.clone() {
+            self.labelled.entry((key, value)).or_default().insert(name.clone());
+        }
+        self.sessions.insert(name, Session { record, standing });
+    }
+
+    fn index(&mut self, name: &SessionName, standing: &Standing) {
+        if standing.invalid.is_some() {
+            return;
+        }
+        if let Some(lease) = &standing.lease {
+            self.leases.insert((lease.expires_at, name.clone()));
+            if let Some(tag) = &lease.request {
+                self.requests.insert((lease.holder.key.clone(), tag.id.clone()), name.clone());
+            }
+        } else if standing.rest_until > Time::default() {
+            self.rests.insert((standing.rest_until, name.clone()));
+        } else {
+            self.free.insert((standing.last_used, name.clone()));
+        }
+    }
+
+    fn unindex(&mut self, name: &SessionName, standing: &Standing) {
+        if let Some(lease) = &standing.lease {
+            self.leases.remove(&(lease.expires_at, name.clone()));
+            if let Some(tag) = &lease.request {
+                self.requests.remove(&(lease.holder.key.clone(), tag.id.clone()));
+            }
+        }
+        self.rests.remove(&(standing.rest_until, name.clone()));
+        self.free.remove(&(standing.last_used, name.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Acquire: which session is lent, and when none is, why not.
+
+use super::{
+    EndCause, Holder, KeyId, Lease, LeaseId, LeaseSecret, NextRelease, Pool, PoolMode, Refusal,
+    ReleaseCause, RequestTag, Requirement, Selector, SessionName, SessionRecord, Span, Time,
+};
+
+/// What an Acquire asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Who asks.
+    pub holder: Holder,
+    /// The wished TTL.
+    pub ttl: Option<Span>,
+    /// Which sessions would do.
+    pub selector: Selector,
+    /// The only session that would do.
+    pub session: Option<SessionName>,
+    /// What makes the call safe to repeat.
+    pub request: Option<RequestTag>,
+    /// The secret of the lease, if one is granted: fresh random bits.
+    pub secret: LeaseSecret,
+    /// For how long the broker itself has been repeating this ask with the same secret, because a
+    /// reply of the store was lost; `None` for the first attempt.
+    pub retried_for: Option<Span>,
+}
+
+/// A lease and what it lends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The lease.
+    pub lease: Lease,
+    /// What is known of the session, its credential included.
+    pub record: SessionRecord,
+    /// Whether an earlier call was granted it.
+    pub replayed: bool,
+    /// The moment of the grant or of its repetition.
+    pub at: Time,
+}
+
+impl Pool {
+    /// Leases the least recently used session that matches.
+    ///
+    /// # Errors
+    ///
+    /// The refusals of the contract's Acquire.
+    pub fn acquire(&mut self, ask: &Ask, now: Time) -> Result<Grant, Refusal> {
+        self.settle(now);
+        if let Some(grant) = self.replay(ask, now)? {
+            return Ok(grant);
+        }
+        match self.record.mode {
+            PoolMode::Active => {}
+            PoolMode::Paused => return Err(Refusal::PoolPaused { pool: self.name() }),
+            PoolMode::Draining => return Err(Refusal::PoolDraining { pool: self.name() }),
+        }
+        if self.sessions.is_empty() {
+            return Err(Refusal::PoolEmpty { pool: self.name() });
+        }
+        if let Some(name) = &ask.session {
+            self.session(name)?;
+            self.settle_session(name, now);
+        }
+        match self.choose(ask) {
+            Some(name) => Ok(self.grant(&name, ask, now)),
+            None => Err(self.why_none(ask, now)),
+        }
+    }
+
+    /// Takes back a grant that could not be delivered, unless the caller has had it by another
+    /// call since. Tells whether it did.
+    pub fn undo(&mut self, id: &LeaseId, delivery: u32, now: Time) -> bool {
+        self.settle(now);
+        self.settle_session(&id.session, now);
+        let undelivered = self
+            .sessions
+            .get(&id.session)
+            .and_then(|session| session.standing.lease.as_ref())
+            .is_some_and(|lease| lease.secret == id.secret && lease.deliveries == delivery);
+        if undelivered {
+            self.restand(&id.session, |standing| standing.end_lease(EndCause::Undone, now));
+        }
+        undelivered
+    }
+
+    fn replay(&mut self, ask: &Ask, now: Time) -> Result<Option<Grant>, Refusal> {
+        let granted_before = ask.retried_for.and_then(|_| self.session_of(ask.secret));
+        if let Some(name) = granted_before {
+            return Ok(self.redeliver(&name, now));
+        }
+        let Some(tag) = &ask.request else { return Ok(None) };
+        let key = (ask.holder.key.clone(), tag.id.clone());
+        let Some(name) = self.requests.get(&key).cloned() else { return Ok(None) };
+        self.settle_session(&name, now);
+        let standing = &self.session(&name)?.standing;
+        match standing.lease.as_ref().and_then(|lease| lease.request.as_ref()) {
+            Some(known) if known == tag => Ok(self.redeliver(&name, now)),
+            Some(known) if known.id == tag.id => {
+                Err(Refusal::RequestIdReused { pool: self.name(), request_id: tag.id.clone() })
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn redeliver(&mut self, name: &SessionName, now: Time) -> Option<Grant> {
+        self.restand(name, |standing| {
+            if let Some(lease) = &mut standing.lease {
+                lease.deliveries += 1;
+            }
+        });
+        let session = self.sessions.get(name)?;
+        let lease = session.standing.lease.clone()?;
+        Some(Grant { lease, record: session.record.clone(), replayed: true, at: now })
+    }
+
+    fn session_of(&self, secret: LeaseSecret) -> Option<SessionName> {
+        let holds = |name: &&SessionName| {
+            let lease = self.sessions.get(*name).and_then(|s| s.standing.lease.as_ref());
+            lease.is_some_and(|lease| lease.secret == secret)
+        };
+        self.leases.iter().map(|(_, name)| name).find(holds).cloned()
+    }
+
+    fn choose(&self, ask: &Ask) -> Option<SessionName> {
+        let free = |name: &SessionName| {
+            let session = self.sessions.get(name)?;
+            let seat = (session.standing.last_used, name.clone());
+            self.free.contains(&seat).then_some(seat)
+        };
+        if let Some(name) = &ask.session {
+            return free(name).filter(|_| self.matches(name, &ask.selector)).map(|(_, name)| name);
+        }
+        match self.rarest(&ask.selector) {
+            Some(few) => few
+                .into_iter()
+                .filter(|name| self.matches(name, &ask.selector))
+                .filter_map(free)
+                .min()
+                .map(|(_, name)| name),
+            None => self
+                .free
+                .iter()
+                .map(|(_, name)| name)
+                .find(|name| self.matches(name, &ask.selector))
+                .cloned(),
+        }
+    }
+
+    /// The sessions that could match, when the selector names a label so rare that looking at each
+    /// of them costs less than walking along the free ones.
+    fn rarest(&self, selector: &Selector) -> Option<Vec<&SessionName>> {
+        let labelled = |requirement: &Requirement| match requirement {
+            Requirement::In(key, values) => Some(
+                values
+                    .iter()
+                    .filter_map(|value| self.labelled.get(&(key.clone(), value.clone())))
+                    .collect::<Vec<_>>(),
+            ),
+            _ => None,
+        };
+        let size = |sets: &Vec<&std::collections::BTreeSet<SessionName>>| {
+            sets.iter().map(|set| set.len()).sum::<usize>()
+        };
+        let rarest = selector.requirements().iter().filter_map(labelled).min_by_key(size)?;
+        let few = size(&rarest);
+        (few * few <= self.free.len().max(256)).then(|| rarest.into_iter().flatten().collect())
+    }
+
+    fn matches(&self, name: &SessionName, selector: &Selector) -> bool {
+        selector.is_empty()
+            || self.sessions.get(name).is_some_and(|s| selector.matches(&s.record.labels))
+    }
+
+    fn grant(&mut self, name: &SessionName, ask: &Ask, now: Time) -> Grant {
+        let policy = &self.record.policy;
+        let ttl = policy.clamp_ttl(ask.ttl);
+        let max_expires_at = now + policy.max_lifetime;
+        self.restand(name, |standing| {
+            // Counted from the clock, so that it rises even when the store has lost the newest
+            // grants.
+            standing.epoch = (standing.epoch + 1).max(now.0);
+            standing.lease = Some(Lease {
+                secret: ask.secret,
+                epoch: standing.epoch,
+                holder: ask.holder.clone(),
+                request: ask.request.clone(),
+                granted_at: now,
+                expires_at: now + ttl,
+                max_expires_at,
+                ttl,
+                deliveries: 1,
+            });
+        });
+        let session = &self.sessions[name];
+        let lease = session.standing.lease.clone().expect("it was granted above");
+        Grant { lease, record: session.record.clone(), replayed: false, at: now }
+    }
+
+    fn why_none(&self, ask: &Ask, now: Time) -> Refusal {
+        let (pool, counts) = (self.name(), self.counts(now));
+        let matching = |name: &SessionName| {
+            ask.session.as_ref().is_none_or(|wanted| wanted == name)
+                && self.matches(name, &ask.selector)
+        };
+        match self.next_release(now, matching) {
+            Some(next) => Refusal::PoolBusy { pool, counts, next },
+            None if self.sessions.keys().any(matching) => Refusal::PoolDepleted { pool, counts },
+            None => Refusal::NoMatchingSession { pool, selector: ask.selector.clone(), counts },
+        }
+    }
+
+    /// The soonest end of a lease or rest among some sessions. What is due but not settled counts
+    /// as ending now.
+    pub(super) fn next_release(
+        &self,
+        now: Time,
+        matching: impl Fn(&SessionName) -> bool,
+    ) -> Option<NextRelease> {
+        let soonest = |seats: &std::collections::BTreeSet<(Time, SessionName)>| {
+            seats.iter().find(|(_, name)| matching(name)).map(|(at, _)| *at)
+        };
+        let lease = soonest(&self.leases).map(|at| (at, ReleaseCause::Lease));
+        let rest = soonest(&self.rests).map(|at| (at, ReleaseCause::Rest));
+        let (at, cause) = match (lease, rest) {
+            (Some(lease), Some(rest)) => {
+                if rest.0 <= lease.0 {
+                    rest
+                } else {
+                    lease
+                }
+            }
+            (lease, rest) => lease.or(rest)?,
+        };
+        Some(NextRelease { after: at.since(now), cause })
+    }
+
+    /// Who may use a lease: its holder's key.
+    pub(super) fn is_holder(lease: &Lease, key: &KeyId) -> bool {
+        lease.holder.key == *key
+    }
+}

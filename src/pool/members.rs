@@ -1,0 +1,178 @@
+//! The sessions of a pool: add, remove, read, invalidate by name, restore.
+
+use std::ops::Bound;
+
+use super::{
+    Change, Credential, EndCause, Fingerprint, Invalidation, Labels, Pool, Refusal, SessionName,
+    SessionRecord, SessionState, SessionView, Standing, Time,
+};
+
+/// A session to be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSession {
+    /// Its name in the pool.
+    pub name: SessionName,
+    /// Free labels that selectors match.
+    pub labels: Labels,
+    /// A fingerprint of the credential.
+    pub fingerprint: Fingerprint,
+    /// The account that it belongs to, where known.
+    pub account_id: Option<i64>,
+    /// The proxy that its clients should use.
+    pub proxy: Option<Credential>,
+    /// How its clients present themselves.
+    pub device: Option<Credential>,
+    /// The secret that is lent.
+    pub credential: Credential,
+}
+
+impl NewSession {
+    /// The record of the session, added at a moment.
+    #[must_use]
+    pub fn into_record(self, now: Time) -> SessionRecord {
+        SessionRecord {
+            name: self.name,
+            labels: self.labels,
+            fingerprint: self.fingerprint,
+            account_id: self.account_id,
+            proxy: self.proxy,
+            device: self.device,
+            credential: self.credential,
+            created_at: now,
+        }
+    }
+}
+
+impl Pool {
+    /// Adds a session, free at once.
+    ///
+    /// # Errors
+    ///
+    /// `SessionExists`. That the credential is new is the realm's to check.
+    pub fn add(&mut self, new: NewSession, now: Time) -> Result<SessionView, Refusal> {
+        self.settle(now);
+        let name = new.name.clone();
+        if self.sessions.contains_key(&name) {
+            return Err(Refusal::SessionExists { pool: self.name(), session: name });
+        }
+        self.insert(new.into_record(now), Standing::default());
+        self.changes.push(Change::Added(name.clone()));
+        self.view(&name, now)
+    }
+
+    /// Removes a session that nobody holds or may still be connected with.
+    ///
+    /// # Errors
+    ///
+    /// `SessionNotFound`, `InappropriateState`.
+    pub fn remove(&mut self, name: &SessionName, now: Time) -> Result<SessionRecord, Refusal> {
+        const WANTED: &[SessionState] = &[
+            SessionState::Ready,
+            SessionState::FloodWait,
+            SessionState::Suspect,
+            SessionState::Invalid,
+        ];
+        self.settle(now);
+        self.session(name)?;
+        self.settle_session(name, now);
+        let standing = self.session(name)?.standing.clone();
+        let state =
+            if standing.rest_until > now { SessionState::Resting } else { standing.state(now) };
+        if !WANTED.contains(&state) {
+            let (pool, session) = (self.name(), name.clone());
+            return Err(Refusal::InappropriateState { pool, session, state, wanted: WANTED });
+        }
+        self.unindex(name, &standing);
+        let Some(session) = self.sessions.remove(name) else { return Err(self.no_session(name)) };
+        for label in session.record.labels.clone() {
+            if let Some(names) = self.labelled.get_mut(&label) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.labelled.remove(&label);
+                }
+            }
+        }
+        self.changes.push(Change::Removed(name.clone()));
+        Ok(session.record)
+    }
+
+    /// Reads a session.
+    ///
+    /// # Errors
+    ///
+    /// `SessionNotFound`.
+    pub fn get(&mut self, name: &SessionName, now: Time) -> Result<SessionView, Refusal> {
+        self.session(name)?;
+        self.settle_session(name, now);
+        self.view(name, now)
+    }
+
+    /// Reads sessions by name, from the first after a name.
+    pub fn list(
+        &mut self,
+        after: Option<&SessionName>,
+        most: usize,
+        now: Time,
+    ) -> Vec<SessionView> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let names: Vec<_> = self
+            .sessions
+            .range::<SessionName, _>((from, Bound::Unbounded))
+            .take(most)
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.iter().filter_map(|name| self.get(name, now).ok()).collect()
+    }
+
+    /// Takes a session out of the pool by name. The first reason stays. A lease that this ends
+    /// drains.
+    ///
+    /// # Errors
+    ///
+    /// `SessionNotFound`.
+    pub fn invalidate(
+        &mut self,
+        name: &SessionName,
+        why: Invalidation,
+        now: Time,
+    ) -> Result<SessionView, Refusal> {
+        self.settle(now);
+        self.session(name)?;
+        self.settle_session(name, now);
+        if self.session(name)?.standing.invalid.is_none() {
+            let drain = self.record.policy.drain;
+            self.restand(name, |standing| {
+                if standing.lease.is_some() {
+                    standing.end_lease(EndCause::Invalidated, now);
+                    standing.rest(now, drain);
+                }
+                standing.invalid = Some(why);
+            });
+        }
+        self.view(name, now)
+    }
+
+    /// Brings an INVALID session back. A drain that still runs is waited out.
+    ///
+    /// # Errors
+    ///
+    /// `SessionNotFound`, `InappropriateState`.
+    pub fn restore(&mut self, name: &SessionName, now: Time) -> Result<SessionView, Refusal> {
+        const WANTED: &[SessionState] = &[SessionState::Invalid, SessionState::Suspect];
+        self.settle(now);
+        self.session(name)?;
+        self.settle_session(name, now);
+        let standing = &self.session(name)?.standing;
+        if standing.invalid.is_none() {
+            return Err(Refusal::InappropriateState {
+                pool: self.name(),
+                session: name.clone(),
+                state: standing.state(now),
+                wanted: WANTED,
+            });
+        }
+        self.restand(name, |standing| standing.invalid = None);
+        self.settle_session(name, now);
+        self.view(name, now)
+    }
+}

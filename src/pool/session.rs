@@ -1,0 +1,159 @@
+//! Sessions: what is lent, and how each stands.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Ended, Fingerprint, KeyId, Labels, Lease, SessionName, Time};
+
+/// A secret, as bytes that the rules never look into. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Credential(#[serde(with = "serde_bytes")] pub Vec<u8>);
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// What is known of a session and changes seldom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Its name in the pool.
+    pub name: SessionName,
+    /// Free labels that selectors match.
+    pub labels: Labels,
+    /// A fingerprint of the credential; unique in the whole store.
+    pub fingerprint: Fingerprint,
+    /// The account that it belongs to, where known.
+    pub account_id: Option<i64>,
+    /// The proxy that its clients should use; may contain a password.
+    pub proxy: Option<Credential>,
+    /// How its clients present themselves, encoded by the transport; may contain a secret.
+    pub device: Option<Credential>,
+    /// The secret that is lent, encoded by the credential's codec.
+    pub credential: Credential,
+    /// When it was added.
+    pub created_at: Time,
+}
+
+/// How a session stands: all that changes as it is lent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The fencing number of its newest lease; zero before the first.
+    pub epoch: u64,
+    /// When its last lease ended; zero before the first. The least goes out first.
+    pub last_used: Time,
+    /// The running lease.
+    pub lease: Option<Lease>,
+    /// Until when it rests or drains; past or zero when it does not.
+    pub rest_until: Time,
+    /// Why it is out of the pool.
+    pub invalid: Option<Invalidation>,
+    /// The lease before, to tell a late caller what became of it.
+    pub ended: Option<Ended>,
+}
+
+/// What a session can be used for. Derived from its standing, never stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionState {
+    /// Free to be leased.
+    Ready,
+    /// Held under a lease.
+    Leased,
+    /// Resting after a release, or draining after an expiry.
+    Resting,
+    /// A cool-down of the whole session runs.
+    FloodWait,
+    /// Maybe dead; a probe must decide.
+    Suspect,
+    /// Out of the pool until an operator restores it.
+    Invalid,
+}
+
+impl SessionState {
+    /// The state's name in the contract.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "READY",
+            Self::Leased => "LEASED",
+            Self::Resting => "RESTING",
+            Self::FloodWait => "FLOOD_WAIT",
+            Self::Suspect => "SUSPECT",
+            Self::Invalid => "INVALID",
+        }
+    }
+}
+
+impl Standing {
+    /// The state at a moment.
+    #[must_use]
+    pub fn state(&self, now: Time) -> SessionState {
+        if self.invalid.is_some() {
+            SessionState::Invalid
+        } else if self.lease.is_some() {
+            SessionState::Leased
+        } else if self.rest_until > now {
+            SessionState::Resting
+        } else {
+            SessionState::Ready
+        }
+    }
+
+    /// When the state at `now` ends by itself, if it does.
+    #[must_use]
+    pub fn state_until(&self, now: Time) -> Option<Time> {
+        match self.state(now) {
+            SessionState::Leased => self.lease.as_ref().map(|lease| lease.expires_at),
+            SessionState::Resting => Some(self.rest_until),
+            _ => None,
+        }
+    }
+}
+
+/// Why a session is out of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invalidation {
+    /// The kind of cause.
+    pub reason: InvalidReason,
+    /// Free text.
+    pub detail: String,
+    /// The key that did it.
+    pub by: KeyId,
+    /// When.
+    pub at: Time,
+}
+
+/// The kinds of cause for which a session is taken out of its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InvalidReason {
+    /// Telegram banned the account.
+    Banned,
+    /// The account was deleted.
+    Deactivated,
+    /// The owner ended the session.
+    Revoked,
+    /// The session expired.
+    Expired,
+    /// The session was used over two connections at once.
+    KeyDuplicated,
+    /// Telegram no longer knows the key.
+    KeyUnregistered,
+    /// An operator decided so.
+    Operator,
+    /// Something else; the detail says what.
+    Other,
+}
+
+/// A session as it was at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionView {
+    /// What changes seldom.
+    pub record: SessionRecord,
+    /// What changes as it is lent.
+    pub standing: Standing,
+    /// The moment.
+    pub at: Time,
+}

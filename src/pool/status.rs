@@ -1,0 +1,123 @@
+//! How a pool stands: counts, state, and what comes free next.
+
+use super::{Pool, PoolMode, Span, Time};
+
+/// How many sessions are in each state. The states add up to `total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// All sessions.
+    pub total: u32,
+    /// READY.
+    pub free: u32,
+    /// LEASED.
+    pub leased: u32,
+    /// RESTING.
+    pub resting: u32,
+    /// `FLOOD_WAIT`.
+    pub flood_wait: u32,
+    /// SUSPECT.
+    pub suspect: u32,
+    /// INVALID.
+    pub invalid: u32,
+}
+
+/// What will make a session free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseCause {
+    /// A lease reaches its expiry, if it is not released before.
+    Lease,
+    /// A rest ends.
+    Rest,
+    /// A cool-down ends.
+    CoolDown,
+}
+
+/// When the next session is expected to be free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NextRelease {
+    /// How long until then.
+    pub after: Span,
+    /// What ends then.
+    pub cause: ReleaseCause,
+}
+
+/// What a pool can do for a plain Acquire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolState {
+    /// At least one session is free.
+    Ready,
+    /// All usable sessions are leased or resting.
+    Busy,
+    /// Nothing is free, and the soonest comes out of a cool-down.
+    FloodWait,
+    /// Sessions exist, none is usable without a person.
+    Depleted,
+    /// No sessions.
+    Empty,
+    /// The operator paused it.
+    Paused,
+    /// The operator is draining it.
+    Draining,
+}
+
+/// How a pool stands at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// What it can do.
+    pub state: PoolState,
+    /// How its sessions stand.
+    pub counts: PoolCounts,
+    /// What comes free next, when nothing is free.
+    pub next: Option<NextRelease>,
+    /// The moment.
+    pub at: Time,
+}
+
+impl PoolStatus {
+    /// Derives the state from the facts.
+    #[must_use]
+    pub fn derive(mode: PoolMode, counts: PoolCounts, next: Option<NextRelease>, at: Time) -> Self {
+        let usable = counts.total - counts.invalid - counts.suspect;
+        let state = match (mode, next) {
+            (PoolMode::Paused, _) => PoolState::Paused,
+            (PoolMode::Draining, _) => PoolState::Draining,
+            _ if counts.total == 0 => PoolState::Empty,
+            _ if counts.free > 0 => PoolState::Ready,
+            _ if usable == 0 => PoolState::Depleted,
+            (_, Some(NextRelease { cause: ReleaseCause::CoolDown, .. })) => PoolState::FloodWait,
+            _ => PoolState::Busy,
+        };
+        let next = if counts.free > 0 { None } else { next };
+        Self { state, counts, next, at }
+    }
+}
+
+impl Pool {
+    /// How the pool stands.
+    pub fn status(&mut self, now: Time) -> PoolStatus {
+        self.settle(now);
+        let next = self.next_release(now, |_| true);
+        PoolStatus::derive(self.record.mode, self.counts(now), next, now)
+    }
+
+    /// Counts the sessions by state, what is due but not settled included.
+    pub(super) fn counts(&self, now: Time) -> PoolCounts {
+        let drain = self.record.policy.drain;
+        let due = |seats: &std::collections::BTreeSet<(Time, super::SessionName)>, by: Time| {
+            count(seats.iter().take_while(|(at, _)| *at <= by).count())
+        };
+        let expired = due(&self.leases, now);
+        let drained = if drain == Span::ZERO { expired } else { due(&self.leases, now - drain) };
+        let rested = due(&self.rests, now);
+        let total = count(self.sessions.len());
+        let free = count(self.free.len()) + rested + drained;
+        let leased = count(self.leases.len()) - expired;
+        let resting = count(self.rests.len()) - rested + expired - drained;
+        let invalid = total - free - leased - resting;
+        PoolCounts { total, free, leased, resting, invalid, ..PoolCounts::default() }
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,134 @@
+//! Where pools are kept: one trait, one method per verb, and two engines under one law.
+//!
+//! An engine runs the rules of [`crate::pool`] atomically, one verb at a time per pool, by its own
+//! clock, and answers only when what it answers is durable. What the rules refuse comes back as
+//! [`Error::Refused`]; everything else in [`Error`] is a broken world.
+
+pub mod embedded;
+pub mod redis;
+
+use async_trait::async_trait;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::pool::{
+    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
+    PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionView, Span,
+};
+
+/// What every verb answers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a verb has no answer.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(Box<Refusal>),
+    /// The store cannot be reached, or did not answer in time. Nothing was granted to this call.
+    /// Passes by itself.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+    /// The store is back and does not grant yet. Passes by itself.
+    #[error("the store is recovering: {0}")]
+    Recovering(String),
+    /// The store holds or answers what it must not. Needs a person.
+    #[error("the store is broken: {0}")]
+    Broken(String),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl Error {
+    /// Whether the same call can succeed later without anybody's help.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Recovering(_))
+    }
+}
+
+/// Whether a store can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It has not answered yet, or has stopped answering.
+    Down,
+    /// It serves.
+    Up,
+}
+
+/// A place where pools are kept. Each verb is atomic, and durable when it answers.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes an empty pool. Refuses: `PoolExists`.
+    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView>;
+
+    /// Reads a pool and how it stands. Refuses: `PoolNotFound`.
+    async fn get_pool(&self, pool: &PoolName) -> Result<PoolView>;
+
+    /// Reads up to `most` pools by name, from the first after a name.
+    async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>>;
+
+    /// Pauses, drains or resumes a pool. Idempotent. Refuses: `PoolNotFound`.
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView>;
+
+    /// Counts a pool's sessions by state. Refuses: `PoolNotFound`.
+    async fn status(&self, pool: &PoolName) -> Result<PoolStatus>;
+
+    /// Adds a session. Refuses: `PoolNotFound`, `SessionExists`, `CredentialExists`.
+    async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView>;
+
+    /// Removes a session. Refuses: `PoolNotFound`, `SessionNotFound`, `InappropriateState`.
+    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()>;
+
+    /// Reads a session. Refuses: `PoolNotFound`, `SessionNotFound`.
+    async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView>;
+
+    /// Reads up to `most` sessions by name, from the first after a name. Refuses: `PoolNotFound`.
+    async fn list_sessions(
+        &self,
+        pool: &PoolName,
+        after: Option<&SessionName>,
+        most: usize,
+    ) -> Result<Vec<SessionView>>;
+
+    /// Leases the least recently used session that matches. Refuses as
+    /// [`crate::pool::Pool::acquire`].
+    async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant>;
+
+    /// Takes back a grant whose `delivery` failed, unless it was delivered by another call since.
+    /// Tells whether it did.
+    async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool>;
+
+    /// Extends a lease. Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`, `PoolDraining`.
+    async fn renew(&self, lease: &LeaseId, key: &KeyId, ttl: Option<Span>) -> Result<Lease>;
+
+    /// Gives a session back. Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`.
+    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome>;
+
+    /// Takes a lease's session out of the pool, for its holder; `why.at` is set by the store.
+    /// Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`.
+    async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView>;
+
+    /// Takes a session out of the pool by name; `why.at` is set by the store. Refuses:
+    /// `PoolNotFound`, `SessionNotFound`.
+    async fn invalidate(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        why: Invalidation,
+    ) -> Result<SessionView>;
+
+    /// Brings an INVALID session back. Refuses: `PoolNotFound`, `SessionNotFound`,
+    /// `InappropriateState`.
+    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView>;
+
+    /// Whether the store can serve, as it changes.
+    fn health(&self) -> watch::Receiver<Health>;
+
+    /// Finishes what is under way and lets go.
+    async fn close(&self);
+}

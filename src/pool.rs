@@ -28,7 +28,7 @@ pub use lease::{EndCause, Ended, Holder, Lease, LeaseId, LeaseSecret, RequestTag
 pub use members::NewSession;
 pub use name::{Fingerprint, KeyId, PoolName, SessionName};
 pub use policy::{Policy, PolicyFault};
-pub use realm::{PoolView, Realm};
+pub use realm::{PoolChange, PoolView, Realm};
 pub use refusal::Refusal;
 pub use selector::{
     LABEL_KEY_RULE, LABEL_VALUE_RULE, Labels, MAX_LABELS, Requirement, Selector, is_label_key,
@@ -68,16 +68,12 @@ pub struct PoolRecord {
     pub updated_at: Time,
 }
 
-/// What a verb changed, so that an engine can make it durable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The pool's own record.
+/// What a verb touched.
+#[derive(Debug)]
+enum Change {
     Pool,
-    /// A session is new.
     Added(SessionName),
-    /// A session stands differently.
     Standing(SessionName),
-    /// A session is gone.
     Removed(SessionName),
 }
 
@@ -145,15 +141,28 @@ impl Pool {
         &self.record
     }
 
-    /// A session as it is kept, for engines that make it durable.
-    #[must_use]
-    pub fn kept(&self, name: &SessionName) -> Option<(&SessionRecord, &Standing)> {
-        self.sessions.get(name).map(|session| (&session.record, &session.standing))
+    fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
-    /// Takes what has changed since it was last asked.
-    pub fn take_changes(&mut self) -> Vec<Change> {
-        std::mem::take(&mut self.changes)
+    /// What the changes come to: each session once, as it is now.
+    fn current(&self, changes: Vec<Change>) -> Vec<PoolChange<'_>> {
+        let pool = &self.record.name;
+        let mut told = BTreeSet::new();
+        let current = |change| match change {
+            Change::Pool => Some(PoolChange::Pool(&self.record)),
+            Change::Removed(name) => Some(PoolChange::Removed(pool, name)),
+            Change::Added(name) if told.insert(name.clone()) => {
+                let session = self.sessions.get(&name)?;
+                Some(PoolChange::Session(pool, &session.record, &session.standing))
+            }
+            Change::Standing(name) if told.insert(name.clone()) => {
+                let standing = &self.sessions.get(&name)?.standing;
+                Some(PoolChange::Standing(pool, name, standing))
+            }
+            Change::Added(_) | Change::Standing(_) => None,
+        };
+        changes.into_iter().filter_map(current).collect()
     }
 
     /// Pauses, drains or resumes the pool. Idempotent.

@@ -52,12 +52,17 @@ impl Pool {
     pub fn add(&mut self, new: NewSession, now: Time) -> Result<SessionView, Refusal> {
         self.settle(now);
         let name = new.name.clone();
-        if self.sessions.contains_key(&name) {
+        if self.has(&name) {
             return Err(Refusal::SessionExists { pool: self.name(), session: name });
         }
         self.insert(new.into_record(now), Standing::default());
         self.changes.push(Change::Added(name.clone()));
         self.view(&name, now)
+    }
+
+    /// Whether there is a session of that name.
+    pub fn has(&self, name: &SessionName) -> bool {
+        self.sessions.contains_key(name)
     }
 
     /// Removes a session that nobody holds or may still be connected with.

@@ -1,13 +1,13 @@
 //! All pools of a store, and what must be unique over all of them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
 };
 
 use super::{
     Fingerprint, NewSession, Policy, Pool, PoolName, PoolRecord, PoolStatus, Refusal, SessionName,
-    SessionView, Time,
+    SessionRecord, SessionView, Standing, Time,
 };
 
 /// A pool as it was at one moment.
@@ -24,6 +24,21 @@ pub struct PoolView {
 pub struct Realm {
     pools: BTreeMap<PoolName, Pool>,
     holders: HashMap<Fingerprint, (PoolName, SessionName)>,
+    /// The pools that deeds were done on since the changes were last taken.
+    touched: Vec<PoolName>,
+}
+
+/// What a deed changed, as it is now.
+#[derive(Debug)]
+pub enum PoolChange<'a> {
+    /// A pool is new, or its own record changed.
+    Pool(&'a PoolRecord),
+    /// A session is new.
+    Session(&'a PoolName, &'a SessionRecord, &'a Standing),
+    /// A session stands differently.
+    Standing(&'a PoolName, SessionName, &'a Standing),
+    /// A session is gone.
+    Removed(&'a PoolName, SessionName),
 }
 
 impl Realm {
@@ -61,7 +76,10 @@ impl Realm {
     ///
     /// `PoolNotFound`.
     pub fn pool(&mut self, name: &PoolName) -> Result<&mut Pool, Refusal> {
-        self.pools.get_mut(name).ok_or_else(|| Refusal::PoolNotFound { pool: name.clone() })
+        let pool = self.pools.get_mut(name);
+        let pool = pool.ok_or_else(|| Refusal::PoolNotFound { pool: name.clone() })?;
+        self.touched.push(name.clone());
+        Ok(pool)
     }
 
     /// A pool and how it stands.
@@ -77,11 +95,27 @@ impl Realm {
     /// Pools by name, from the first after a name.
     pub fn list(&mut self, after: Option<&PoolName>, most: usize, now: Time) -> Vec<PoolView> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.pools
-            .range_mut::<PoolName, _>((from, Bound::Unbounded))
+        let names: Vec<_> = self
+            .pools
+            .range::<PoolName, _>((from, Bound::Unbounded))
             .take(most)
-            .map(|(_, pool)| PoolView { record: pool.record().clone(), status: pool.status(now) })
-            .collect()
+            .map(|(name, _)| name.clone())
+            .collect();
+        names.iter().filter_map(|name| self.view(name, now).ok()).collect()
+    }
+
+    /// Takes what has changed since it was last asked, for engines that make it durable.
+    pub fn take_changes(&mut self) -> Vec<PoolChange<'_>> {
+        let touched: BTreeSet<_> = std::mem::take(&mut self.touched).into_iter().collect();
+        let mut changes = Vec::new();
+        for name in touched {
+            if let Some(pool) = self.pools.get_mut(&name) {
+                changes.push((name, pool.take_changes()));
+            }
+        }
+        let pools = &self.pools;
+        let as_they_are = |(name, changes)| pools.get(&name).map(|pool| pool.current(changes));
+        changes.into_iter().filter_map(as_they_are).flatten().collect()
     }
 
     /// Adds a session whose credential no session of any pool has.
@@ -99,7 +133,7 @@ impl Realm {
         let name = new.name.clone();
         let holder = self.holders.get(&fingerprint).cloned();
         let target = self.pool(pool)?;
-        if target.kept(&name).is_none()
+        if !target.has(&name)
             && let Some((pool, session)) = holder
         {
             return Err(Refusal::CredentialExists { pool, session, fingerprint });

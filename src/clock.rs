@@ -26,12 +26,22 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// The machine's clock, starting now, but not before a moment that was seen already.
+    /// The machine's clock, starting now.
     #[must_use]
-    pub fn system(not_before: Time) -> Self {
+    pub fn system() -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let start = Time(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)).max(not_before);
+        let start = Time(u64::try_from(unix.as_millis()).unwrap_or(u64::MAX));
         Self::System { start, since: Instant::now() }
+    }
+
+    /// The same clock, but never behind a moment that the store has seen: the machine's clock may
+    /// have been set back while the broker was down.
+    #[must_use]
+    pub fn not_before(self, seen: Time) -> Self {
+        match self {
+            Self::System { start, since } => Self::System { start: start.max(seen), since },
+            manual @ Self::Manual(_) => manual,
+        }
     }
 
     /// A clock that stands still until it is moved.

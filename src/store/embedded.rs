@@ -1,1 +1,211 @@
-//! The embedded engine.
+//! The embedded engine: the rules in this process, durable in one file.
+//!
+//! A deed runs under a mutex, in memory; what it changed goes to the [`journal`], in the same
+//! order, and the answer waits until it is written. Deeds that come while a write is under way
+//! share the next one.
+
+mod journal;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+pub use self::journal::Durability;
+use self::journal::{Journal, Write};
+use super::{Error, Health, Result, Store};
+use crate::{
+    clock::Clock,
+    pool::{
+        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
+        PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName, SessionView, Span, Time,
+    },
+};
+
+/// A store in one file of this machine. One process at a time can open it.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    memory: Arc<Mutex<Memory>>,
+    journal: Journal,
+    clock: Clock,
+    health: watch::Receiver<Health>,
+}
+
+/// What the deeds run on.
+#[derive(Debug)]
+enum Memory {
+    /// All pools, as the file has them or soon will.
+    Up(Realm),
+    /// The file could not be written or read; why.
+    Down(String),
+}
+
+impl EmbeddedStore {
+    /// Opens the file, or makes it, readable to its owner only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] when another process has it open or it cannot be reached,
+    /// [`Error::Broken`] when it is not a store of this version or is damaged. It is then left as
+    /// it is.
+    pub fn open(path: &Path, clock: Clock, durability: Durability) -> Result<Self> {
+        let (file, realm, seen) = journal::open(path, durability)?;
+        let memory = Arc::new(Mutex::new(Memory::Up(realm)));
+        let (journal, health) = Journal::start(file, Arc::clone(&memory));
+        Ok(Self { memory, journal, clock: clock.not_before(seen), health })
+    }
+
+    /// Does a deed on all pools and waits until what it changed is durable.
+    async fn deed<T>(
+        &self,
+        deed: impl FnOnce(&mut Realm, Time) -> Result<T, Refusal> + Send,
+    ) -> Result<T> {
+        let (answer, written) = {
+            let mut memory = lock(&self.memory)?;
+            let realm = match &mut *memory {
+                Memory::Up(realm) => realm,
+                Memory::Down(why) => return Err(Error::Unavailable(why.clone())),
+            };
+            let answer = deed(realm, self.clock.now());
+            let writes = Write::of(realm.take_changes())?;
+            // Sent under the lock, so that the file sees the deeds in their order.
+            (answer, if writes.is_empty() { None } else { Some(self.journal.write(writes)) })
+        };
+        if let Some(written) = written {
+            written.await.map_err(|_| Error::Unavailable("the store was closed".into()))??;
+        }
+        Ok(answer?)
+    }
+
+    /// Does a deed on one pool.
+    async fn in_pool<T>(
+        &self,
+        pool: &PoolName,
+        deed: impl FnOnce(&mut crate::pool::Pool, Time) -> Result<T, Refusal> + Send,
+    ) -> Result<T> {
+        self.deed(|realm, now| deed(realm.pool(pool)?, now)).await
+    }
+
+    /// Does a deed on the pool of a lease; an unknown pool knows no lease.
+    async fn with_lease<T>(
+        &self,
+        lease: &LeaseId,
+        deed: impl FnOnce(&mut crate::pool::Pool, Time) -> Result<T, Refusal> + Send,
+    ) -> Result<T> {
+        self.deed(|realm, now| {
+            deed(realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?, now)
+        })
+        .await
+    }
+}
+
+/// Locks the memory. A rule that panicked may have left it half changed, so nothing is granted
+/// from it any more.
+fn lock(memory: &Mutex<Memory>) -> Result<MutexGuard<'_, Memory>> {
+    memory.lock().map_err(|_| Error::Broken("a rule panicked; restart the broker".into()))
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
+        self.deed(|realm, now| realm.create_pool(pool, policy, now)).await
+    }
+
+    async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
+        self.deed(|realm, now| realm.view(pool, now)).await
+    }
+
+    async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
+        self.deed(|realm, now| Ok(realm.list(after, most, now))).await
+    }
+
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
+        self.deed(|realm, now| {
+            realm.pool(pool)?.set_mode(mode, now);
+            realm.view(pool, now)
+        })
+        .await
+    }
+
+    async fn status(&self, pool: &PoolName) -> Result<PoolStatus> {
+        self.in_pool(pool, |pool, now| Ok(pool.status(now))).await
+    }
+
+    async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView> {
+        self.deed(|realm, now| realm.add(pool, session, now)).await
+    }
+
+    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
+        self.deed(|realm, now| realm.remove(pool, session, now)).await
+    }
+
+    async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        self.in_pool(pool, |pool, now| pool.get(session, now)).await
+    }
+
+    async fn list_sessions(
+        &self,
+        pool: &PoolName,
+        after: Option<&SessionName>,
+        most: usize,
+    ) -> Result<Vec<SessionView>> {
+        self.in_pool(pool, |pool, now| Ok(pool.list(after, most, now))).await
+    }
+
+    async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
+        self.in_pool(pool, |pool, now| pool.acquire(&ask, now)).await
+    }
+
+    async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
+        let undone =
+            self.in_pool(&lease.pool, |pool, now| Ok(pool.undo(lease, delivery, now))).await;
+        match undone {
+            Err(Error::Refused(refusal)) if matches!(*refusal, Refusal::PoolNotFound { .. }) => {
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    async fn renew(&self, lease: &LeaseId, key: &KeyId, ttl: Option<Span>) -> Result<Lease> {
+        self.with_lease(lease, |pool, now| pool.renew(lease, key, ttl, now)).await
+    }
+
+    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
+        self.with_lease(lease, |pool, now| pool.release(lease, key, rest, now)).await
+    }
+
+    async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {
+        self.with_lease(lease, |pool, now| {
+            pool.surrender(lease, Invalidation { at: now, ..why }, now)
+        })
+        .await
+    }
+
+    async fn invalidate(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        why: Invalidation,
+    ) -> Result<SessionView> {
+        self.in_pool(pool, |pool, now| {
+            pool.invalidate(session, Invalidation { at: now, ..why }, now)
+        })
+        .await
+    }
+
+    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        self.in_pool(pool, |pool, now| pool.restore(session, now)).await
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    async fn close(&self) {
+        self.journal.close().await;
+    }
+}

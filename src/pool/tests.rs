@@ -71,7 +71,9 @@ impl Stage {
                 };
                 said(self.realm.add(&name(), new, now), |_| String::new())
             }
-            "remove" => said(self.realm.remove(&name(), &session(words[1]), now), |()| "".into()),
+            "remove" => {
+                said(self.realm.remove(&name(), &session(words[1]), now), |()| String::new())
+            }
             "acquire" => self.acquire(words[1], words[2], &options),
             "undo" => {
                 let id = self.leases[words[1]].clone();

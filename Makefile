@@ -1,0 +1,40 @@
+# What can be done here. `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+.PHONY: help run test lint unit outside clients deploy tools fmt
+
+help: ## List what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Build the broker and start it on loopback with a demo pool
+	cargo run --quiet -- serve --demo
+
+test: unit outside clients deploy ## Run every test; tells what it skips and how to get it
+
+unit: ## Run the tests in Rust, on both stores
+	tests/tools.sh check redis python
+	. tests/tools.sh env; cargo test
+
+outside: ## Drive the built broker with real grpcurl
+	tests/tools.sh check grpcurl
+	. tests/tools.sh env; cargo build --quiet; tests/outside.sh
+
+clients: ## Test the Python, Go, TypeScript and Java clients against a live broker
+	. tests/tools.sh env; cargo build --quiet; tests/with_broker.sh clients/test.sh
+
+deploy: ## Render and validate what is in deploy/
+	. tests/tools.sh env; deploy/check.sh
+
+lint: ## Check form: rustfmt, clippy, buf, cargo deny
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	tests/tools.sh check buf deny
+	. tests/tools.sh env; tests/lint.sh
+
+tools: ## Install the tools that the tests can use; says what it installs
+	tests/tools.sh install
+
+fmt: ## Format the code
+	cargo fmt

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Drives a live broker with real grpcurl and the built command, as an operator would.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ -z "${TELEGATE_ADDRESS:-}" ]; then exec tests/with_broker.sh "$0"; fi
+if ! command -v grpcurl >/dev/null; then echo "outside: skipped, grpcurl is missing"; exit 0; fi
+
+passed=0 failed=0
+# expect NAME PATTERN COMMAND…: runs the command and looks for each line of the pattern.
+expect() {
+    local name=$1 patterns=$2 said
+    shift 2
+    said=$("$@" 2>&1) || true
+    while IFS= read -r pattern; do
+        if ! grep -qE -- "$pattern" <<<"$said"; then
+            printf 'FAILED %s: no «%s» in:\n%s\n' "$name" "$pattern" "$said"
+            failed=$((failed + 1))
+            return
+        fi
+    done <<<"$patterns"
+    echo "ok     $name"
+    passed=$((passed + 1))
+}
+
+call() { grpcurl -plaintext -H "x-api-key: $TELEGATE_KEY" "$@"; }
+pool=telegate.v1.SessionPool
+
+expect "reflection lists the services" 'telegate.v1.SessionPool
+telegate.v1.SessionAdmin
+grpc.health.v1.Health' grpcurl -plaintext "$TELEGATE_ADDRESS" list
+expect "reflection describes a message" 'message AcquireRequest
+string request_id = 4' grpcurl -plaintext "$TELEGATE_ADDRESS" describe telegate.v1.AcquireRequest
+expect "health follows the service" '"status": "SERVING"' \
+    grpcurl -plaintext -d "{\"service\": \"$pool\"}" "$TELEGATE_ADDRESS" grpc.health.v1.Health/Check
+expect "a call without a key" 'Code: Unauthenticated
+"reason": "API_KEY_MISSING"
+"requestId"' grpcurl -plaintext -d '{"pool": "demo"}' "$TELEGATE_ADDRESS" $pool/Acquire
+expect "a call with a wrong key" 'Code: PermissionDenied
+"reason": "API_KEY_INVALID"' \
+    grpcurl -plaintext -H 'x-api-key: tg_no' -d '{"pool": "demo"}' "$TELEGATE_ADDRESS" $pool/Acquire
+
+leases=()
+for _ in 1 2 3; do
+    said=$(call -d '{"pool": "demo", "ttl": "60s"}' "$TELEGATE_ADDRESS" $pool/Acquire)
+    leases+=("$(sed -n 's/.*"leaseId": "\(.*\)".*/\1/p' <<<"$said")")
+done
+expect "three different sessions were lent" '^3$' \
+    sh -c "printf '%s\n' ${leases[*]} | cut -d/ -f2 | sort -u | wc -l"
+expect "the fourth finds the pool busy" 'Code: ResourceExhausted
+"@type": "type.googleapis.com/google.rpc.ErrorInfo"
+"reason": "POOL_BUSY"
+"next_release_in"
+"@type": "type.googleapis.com/google.rpc.RetryInfo"
+"retryDelay"
+"@type": "type.googleapis.com/google.rpc.RequestInfo"' \
+    call -d '{"pool": "demo"}' "$TELEGATE_ADDRESS" $pool/Acquire
+expect "a lease can be renewed" '"expireTime"' \
+    call -d "{\"lease_id\": \"${leases[0]}\"}" "$TELEGATE_ADDRESS" $pool/Renew
+for lease in "${leases[@]}"; do
+    expect "a lease is released" 'RELEASE_OUTCOME_RELEASED' \
+        call -d "{\"lease_id\": \"$lease\"}" "$TELEGATE_ADDRESS" $pool/Release
+done
+expect "released twice is OK" 'RELEASE_OUTCOME_ALREADY_ENDED' \
+    call -d "{\"lease_id\": \"${leases[0]}\"}" "$TELEGATE_ADDRESS" $pool/Release
+expect "every fault of a request is named" '"field": "pool"
+"field": "ttl"' call -d '{"pool": "No!", "ttl": "-1s"}' "$TELEGATE_ADDRESS" $pool/Acquire
+expect "the command sees the same pool" 'demo +.*READY' \
+    target/debug/telegate --address "http://$TELEGATE_ADDRESS" --key "$TELEGATE_KEY" status demo
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# The tools that the tests can use.
+#
+#   tests/tools.sh check NAME…   tell which are missing; with CI=true a missing one is a failure
+#   tests/tools.sh install       install all of them, saying so
+#   . tests/tools.sh env         put them on this shell's PATH
+#
+# Everything but redis-server goes below target/tools.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=$root/target/tools
+export PATH="$tools/bin:$PATH"
+
+grpcurl_version=v1.9.4
+buf_version=v1.75.0
+kustomize_version=v5.5.0
+
+is_there() {
+    case $1 in
+        redis) command -v redis-server >/dev/null ;;
+        python) [ -x "$tools/python/bin/python" ] && [ -x "$tools/python-old/bin/python" ] ;;
+        deny) command -v cargo-deny >/dev/null ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+check() {
+    local missing=()
+    for name in "$@"; do is_there "$name" || missing+=("$name"); done
+    [ ${#missing[@]} -eq 0 ] && return
+    echo "missing: ${missing[*]}; what needs it is skipped. 'make tools' installs it." >&2
+    if [ "${CI:-}" = true ]; then exit 1; fi
+}
+
+say() { echo "tools: $*" >&2; }
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+install_one() {
+    is_there "$1" && return
+    say "installing $1"
+    case $1 in
+        redis)
+            as_root apt-get update -q
+            # The tests start servers of their own; a system service would only be in the way.
+            as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -yq redis-server
+            ;;
+        python)
+            python3 -m venv "$tools/python" "$tools/python-old"
+            "$tools/python/bin/pip" install -q telethon grpcio grpcio-tools grpcio-status \
+                grpcio-health-checking kubernetes-validate
+            "$tools/python-old/bin/pip" install -q telethon==1.36.0
+            ;;
+        grpcurl) go_install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ;;
+        buf) go_install "github.com/bufbuild/buf/cmd/buf@$buf_version" ;;
+        kustomize) go_install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ;;
+        deny) cargo install --locked --quiet --root "$tools" cargo-deny ;;
+    esac
+}
+
+go_install() { GOBIN="$tools/bin" GOFLAGS=-mod=mod go install "$1"; }
+
+case ${1:-} in
+    check) shift; check "$@" ;;
+    install) for name in redis python grpcurl buf kustomize deny; do install_one "$name"; done ;;
+    env)
+        export TELEGATE_TEST_PYTHON="$tools/python/bin/python"
+        export TELEGATE_TEST_PYTHON_OLD="$tools/python-old/bin/python"
+        ;;
+    *) sed -n '2,8p' "${BASH_SOURCE[0]}" >&2; exit 64 ;;
+esac

@@ -24,8 +24,7 @@ esac
 
 # The oldest Kubernetes that the manifests are for, and the newest whose schema is known.
 KUBERNETES="1.30 1.37"
-# The broker's default drain_timeout, and what a stop must leave beyond it.
-DRAIN_S=20
+# What a stop must leave beyond the drain.
 MARGIN_S=5
 
 cd "$(dirname "$0")/.." || exit 74
@@ -70,12 +69,19 @@ seconds() {
     sed -n "s/^ *$1 *[:=] *\([0-9][0-9]*\)s\{0,1\} *$/\1/p" "$2" | head -n 1
 }
 
+# Prints the broker's default drain_timeout, in seconds.
+drain_timeout() {
+    sed -n 's/^[# ]*drain_timeout *= *"\([0-9][0-9]*\)s".*/\1/p' deploy/config.example.toml
+}
+
 # A stop must outlast the drain: what is killed before it has drained cuts calls.
 outlasts_drain() {
     stop=$1
     before=$2
+    drain=$(drain_timeout)
+    [ -n "$drain" ] || { echo "no drain_timeout in deploy/config.example.toml"; return 1; }
     [ -n "$stop" ] || { echo "no stop timeout found"; return 1; }
-    need=$((before + DRAIN_S + MARGIN_S))
+    need=$((before + drain + MARGIN_S))
     [ "$stop" -ge "$need" ] || { echo "the stop is cut at $stop s and needs $need s"; return 1; }
 }
 
@@ -94,7 +100,8 @@ no_secret_inside() {
 
 # A budget without a selector is valid and protects nothing.
 budget_selects() {
-    of_kind PodDisruptionBudget "$1" | grep -A 2 '^  selector:' | grep 'app.kubernetes.io/name: telegate'
+    of_kind PodDisruptionBudget "$1" | grep -A 2 '^  selector:' \
+        | grep 'app.kubernetes.io/name: telegate'
 }
 
 # Prints the service that a probe of the rendered file asks for.
@@ -109,7 +116,7 @@ probes_right() {
             || { echo "$probe must ask telegate.v1.SessionPool"; return 1; }
     done
     [ "$(probed_by livenessProbe "$1")" = telegate.live ] \
-        || { echo "livenessProbe must ask telegate.live, which does not follow the store"; return 1; }
+        || { echo "livenessProbe must ask telegate.live: it must not follow the store"; return 1; }
 }
 
 check_kubernetes() {
@@ -147,7 +154,7 @@ check_compose() {
     else
         skip "compose.yaml, the Compose schema" check-jsonschema
     fi
-    # The schema is what CI must check; Docker's own reading is a second opinion where it is at hand.
+    # The schema is what CI must check; where Docker is at hand, its reading is a second opinion.
     if has docker && docker compose version >/dev/null 2>&1; then
         check "compose.yaml is read by docker compose" \
             docker compose -f deploy/compose.yaml config --quiet
@@ -156,7 +163,8 @@ check_compose() {
 
 check_systemd() {
     unit=deploy/systemd/telegate.service
-    check "systemd: the stop outlasts the drain" outlasts_drain "$(seconds TimeoutStopSec "$unit")" 0
+    check "systemd: the stop outlasts the drain" outlasts_drain \
+        "$(seconds TimeoutStopSec "$unit")" 0
     if ! has systemd-analyze; then
         skip "telegate.service" systemd-analyze
         return

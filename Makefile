@@ -18,7 +18,7 @@ unit: ## Run the tests in Rust, on both stores
 	. tests/tools.sh env; cargo test
 
 outside: ## Drive the built broker with real grpcurl
-	tests/tools.sh check grpcurl
+	tests/tools.sh check grpcurl grpc-health-probe
 	. tests/tools.sh env; cargo build --quiet; tests/outside.sh
 
 clients: ## Test the Python, Go, TypeScript and Java clients against a live broker

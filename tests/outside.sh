@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ -z "${TELEGATE_ADDRESS:-}" ]; then exec tests/with_broker.sh "$0"; fi
-if ! command -v grpcurl >/dev/null; then echo "outside: skipped, grpcurl is missing"; exit 0; fi
+for tool in grpcurl grpc-health-probe; do
+    if ! command -v $tool >/dev/null; then echo "outside: skipped, $tool is missing"; exit 0; fi
+done
 
 passed=0 failed=0
 # expect NAME PATTERN COMMAND…: runs the command and looks for each line of the pattern.
@@ -33,6 +35,10 @@ expect "reflection describes a message" 'message AcquireRequest
 string request_id = 4' grpcurl -plaintext "$TELEGATE_ADDRESS" describe telegate.v1.AcquireRequest
 expect "health follows the service" '"status": "SERVING"' \
     grpcurl -plaintext -d "{\"service\": \"$pool\"}" "$TELEGATE_ADDRESS" grpc.health.v1.Health/Check
+for service in telegate.live telegate.v1.SessionPool telegate.v1.SessionAdmin; do
+    expect "grpc-health-probe finds $service SERVING" 'status: SERVING' \
+        grpc-health-probe -addr "$TELEGATE_ADDRESS" -service $service
+done
 expect "a call without a key" 'Code: Unauthenticated
 "reason": "API_KEY_MISSING"
 "requestId"' grpcurl -plaintext -d '{"pool": "demo"}' "$TELEGATE_ADDRESS" $pool/Acquire

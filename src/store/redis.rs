@@ -1,1 +1,324 @@
-//! The Redis engine.
+//! The Redis engine: the rules of [`crate::pool`] in Lua, one script per verb, run atomically
+//! inside the server by the server's clock.
+//!
+//! A verb is one round trip. When a connection breaks under a call, the call is repeated on the
+//! next one, and answers as if it had run once.
+
+mod argument;
+mod credentials;
+mod fault;
+mod keys;
+mod link;
+mod options;
+mod reply;
+mod scripts;
+mod wire;
+
+use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use tokio::{runtime::Handle, sync::watch};
+
+use self::{
+    argument::{Call, PackedAsk, millis, mode_name},
+    keys::Keys,
+    link::{Failure, Link, Patience},
+    reply::{About, Reply},
+    scripts::Verb,
+};
+use super::{Error, Health, Result, Store};
+use crate::pool::{
+    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret, NewSession, Policy, PoolMode,
+    PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionState,
+    SessionView, Span,
+};
+
+pub use options::{ClockSource, Options};
+
+/// How many sessions, or names of pools, are read at once at most.
+const MOST: usize = 1000;
+/// For how long a grant that may have been made for nobody is taken back; after that it expires.
+const RECALL: Duration = Duration::from_secs(60);
+/// The states in which a session can be restored.
+const RESTORABLE: &[SessionState] = &[SessionState::Invalid, SessionState::Suspect];
+
+/// Pools in Redis.
+pub struct RedisStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    link: Link,
+    keys: Keys,
+}
+
+impl RedisStore {
+    /// Connects to a Redis and sees that it will do.
+    ///
+    /// # Errors
+    ///
+    /// `Broken` when the options, the password or the server's configuration need a person;
+    /// `Unavailable` and `Recovering` when the same may succeed later.
+    pub async fn connect(options: Options) -> Result<Self> {
+        let link = Link::open(&options).await?;
+        Ok(Self { inner: Arc::new(Inner { link, keys: Keys::new(&options) }) })
+    }
+
+    async fn run(&self, call: Call) -> Result<Reply> {
+        self.inner.link.run(&call, &mut Patience::new()).await
+    }
+
+    fn call(&self, verb: Verb, pool: &PoolName) -> Call {
+        Call::new(verb, self.inner.keys.pool(pool))
+    }
+
+    fn lease_call(&self, verb: Verb, lease: &LeaseId) -> Call {
+        self.call(verb, &lease.pool).with(lease.session.as_str()).with(lease.secret.to_hex())
+    }
+
+    async fn list_chunk(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolName>> {
+        let call = Call::new(Verb::ListPools, self.inner.keys.pools())
+            .with(after.map_or("", PoolName::as_str))
+            .with(most.to_string());
+        let Some(any) = PoolName::parse("all") else { return Ok(Vec::new()) };
+        self.run(call).await?.pool_names(About::pool(&any))
+    }
+
+    /// A pool that is listed; none if it is not made yet.
+    async fn listed_pool(&self, pool: &PoolName) -> Result<Option<PoolView>> {
+        match self.get_pool(pool).await {
+            Ok(view) => Ok(Some(view)),
+            Err(Error::Refused(refusal)) if matches!(*refusal, Refusal::PoolNotFound { .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
+        // Listed first: a name without a pool is passed over, a pool without a name were lost.
+        let list = Call::new(Verb::ListPool, self.inner.keys.pools()).with(pool.as_str());
+        self.run(list).await?.expect("listed", About::pool(pool))?;
+        let call = self
+            .call(Verb::CreatePool, pool)
+            .with(pool.as_str())
+            .packed(&policy)
+            .with(fresh_name()?);
+        self.run(call).await?.pool_view(About::pool(pool))
+    }
+
+    async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
+        self.run(self.call(Verb::GetPool, pool)).await?.pool_view(About::pool(pool))
+    }
+
+    async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
+        let mut views = Vec::new();
+        let mut after = after.cloned();
+        while views.len() < most {
+            let chunk = (most - views.len()).min(MOST);
+            let names = self.list_chunk(after.as_ref(), chunk).await?;
+            let shown = try_join_all(names.iter().map(|name| self.listed_pool(name))).await?;
+            views.extend(shown.into_iter().flatten());
+            if names.len() < chunk {
+                break;
+            }
+            after = names.last().cloned();
+        }
+        Ok(views)
+    }
+
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
+        let call = self.call(Verb::SetMode, pool).with(mode_name(mode));
+        self.run(call).await?.pool_view(About::pool(pool))
+    }
+
+    async fn status(&self, pool: &PoolName) -> Result<PoolStatus> {
+        let view = self.run(self.call(Verb::Status, pool)).await?.pool_view(About::pool(pool))?;
+        Ok(view.status)
+    }
+
+    async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView> {
+        self.inner.add(pool, session).await
+    }
+
+    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
+        self.inner.remove(pool, session).await
+    }
+
+    async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        let call = self.call(Verb::GetSession, pool).with(session.as_str());
+        self.run(call).await?.session_view(About::session(pool, session))
+    }
+
+    async fn list_sessions(
+        &self,
+        pool: &PoolName,
+        after: Option<&SessionName>,
+        most: usize,
+    ) -> Result<Vec<SessionView>> {
+        let mut views: Vec<SessionView> = Vec::new();
+        loop {
+            let chunk = (most - views.len()).min(MOST);
+            let last = views.last().map(|view| &view.record.name).or(after);
+            let call = self
+                .call(Verb::ListSessions, pool)
+                .with(last.map_or("", SessionName::as_str))
+                .with(chunk.to_string());
+            let more = self.run(call).await?.session_views(About::pool(pool))?;
+            let is_last = more.len() < chunk;
+            views.extend(more);
+            if is_last || views.len() >= most {
+                return Ok(views);
+            }
+        }
+    }
+
+    async fn acquire(&self, pool: &PoolName, mut ask: Ask) -> Result<Grant> {
+        let mut patience = Patience::new();
+        let mut doubt = Doubt::new(&self.inner, pool, ask.secret);
+        loop {
+            ask.retried_for = patience.doubted_for().or(ask.retried_for);
+            let call = self.call(Verb::Acquire, pool).packed(&PackedAsk::new(&ask));
+            match self.inner.link.attempt(&call, &mut patience).await {
+                Ok(reply) => {
+                    let about = About {
+                        session: ask.session.as_ref(),
+                        ask: Some(&ask),
+                        ..About::pool(pool)
+                    };
+                    let answer = reply.grant(about);
+                    if matches!(answer, Ok(_) | Err(Error::Refused(_))) {
+                        doubt.resolve();
+                    }
+                    return answer;
+                }
+                Err(Failure::Lost) => {}
+                Err(Failure::Given(error)) => {
+                    if !patience.in_doubt() {
+                        doubt.resolve();
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
+        let mut patience = Patience::new();
+        let call = self.lease_call(Verb::Undo, lease).with(delivery.to_string());
+        let reply = self.inner.link.run(&call, &mut patience).await?;
+        let mut undone = reply.expect("undone", About::pool(&lease.pool))?;
+        let (now, ever) = (undone.flag()?, undone.flag()?);
+        Ok(now || ever && patience.in_doubt())
+    }
+
+    async fn renew(&self, lease: &LeaseId, key: &KeyId, ttl: Option<Span>) -> Result<Lease> {
+        let call = self.lease_call(Verb::Renew, lease).with(key.as_str()).with(millis(ttl));
+        self.run(call).await?.lease(About::session(&lease.pool, &lease.session))
+    }
+
+    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
+        let mut patience = Patience::new();
+        let call =
+            self.lease_call(Verb::Release, lease).with(key.as_str()).with(millis(Some(rest)));
+        let reply = self.inner.link.run(&call, &mut patience).await?;
+        if reply.is("already_ended") && !patience.in_doubt() {
+            return Ok(ReleaseOutcome::AlreadyEnded);
+        }
+        // An end after a lost reply is taken for this call's own doing.
+        if !reply.is("already_ended") {
+            reply.expect("released", About::session(&lease.pool, &lease.session))?;
+        }
+        Ok(ReleaseOutcome::Released)
+    }
+
+    async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {
+        let call = self.lease_call(Verb::Surrender, lease).packed(&why);
+        self.run(call).await?.session_view(About::session(&lease.pool, &lease.session))
+    }
+
+    async fn invalidate(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        why: Invalidation,
+    ) -> Result<SessionView> {
+        let call = self.call(Verb::Invalidate, pool).with(session.as_str()).packed(&why);
+        self.run(call).await?.session_view(About::session(pool, session))
+    }
+
+    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        let mut patience = Patience::new();
+        let call = self.call(Verb::Restore, pool).with(session.as_str());
+        let reply = self.inner.link.run(&call, &mut patience).await?;
+        if reply.is("inappropriate_state") && patience.in_doubt() {
+            // Taken for the doing of an attempt whose reply was lost.
+            return self.get_session(pool, session).await;
+        }
+        reply.session_view(About { wanted: RESTORABLE, ..About::session(pool, session) })
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.inner.link.health()
+    }
+
+    async fn close(&self) {
+        self.inner.link.close();
+    }
+}
+
+/// Shows nothing of what is kept.
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("keys", &self.inner.keys).finish_non_exhaustive()
+    }
+}
+
+/// That a lease may have been granted to a call which nobody hears any more: its connection broke,
+/// or its caller hung up. Dropped unresolved, it has the grant taken back.
+struct Doubt<'a> {
+    inner: &'a Arc<Inner>,
+    pool: &'a PoolName,
+    secret: LeaseSecret,
+    resolved: bool,
+}
+
+impl<'a> Doubt<'a> {
+    fn new(inner: &'a Arc<Inner>, pool: &'a PoolName, secret: LeaseSecret) -> Self {
+        Self { inner, pool, secret, resolved: false }
+    }
+
+    fn resolve(&mut self) {
+        self.resolved = true;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        let (false, Ok(runtime)) = (self.resolved, Handle::try_current()) else { return };
+        let inner = Arc::clone(self.inner);
+        let call = Call::new(Verb::Undo, inner.keys.pool(self.pool))
+            .with("")
+            .with(self.secret.to_hex())
+            .with("1");
+        runtime.spawn(async move {
+            // A lease that cannot be taken back expires.
+            let _ = inner.link.run(&call, &mut Patience::lasting(RECALL)).await;
+        });
+    }
+}
+
+/// A name that nothing else has.
+fn fresh_name() -> Result<String> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)
+        .map_err(|error| Error::Broken(format!("the system gives no random bits: {error}")))?;
+    Ok(bits.iter().fold(String::with_capacity(32), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
+}

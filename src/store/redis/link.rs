@@ -1,0 +1,281 @@
+//! The connection: one, shared by all calls, watched without polling, and replaced when it breaks.
+//!
+//! A call whose connection breaks under it may have run or not. What that means differs from verb
+//! to verb, so [`Link::attempt`] tells, and [`Link::run`] repeats for verbs that may be repeated.
+//! Nothing that was sent over a broken connection can run after a repetition: before a new
+//! connection is used, the server is told to drop the old one.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    argument::Call,
+    fault::Fault,
+    options::Options,
+    reply::Reply,
+    wire::{Dialer, Peer, Wire},
+};
+use crate::{
+    clock,
+    pool::Span,
+    store::{Error, Health, Result},
+};
+
+/// For how long a call waits for a connection.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// For how long a call waits for its reply. A connection that is slower is given up.
+const REPLY: Duration = Duration::from_millis(500);
+/// How much longer than its patience a call may take, when the connection came back at the end.
+const GRACE: Duration = Duration::from_millis(250);
+/// How often a call loads the scripts before it gives up.
+const LOADS: u32 = 3;
+/// The first and the longest pause between attempts to connect.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// The connection to Redis.
+pub(super) struct Link {
+    state: watch::Receiver<State>,
+    health: watch::Receiver<Health>,
+    closing: CancellationToken,
+}
+
+#[derive(Clone)]
+enum State {
+    Up(Arc<Wire>),
+    Down { since: Instant, why: Why },
+}
+
+/// Why there is no connection.
+#[derive(Clone)]
+enum Why {
+    Unavailable(String),
+    Recovering(String),
+    Broken(String),
+}
+
+/// For how long a call tries, and whether it may have run already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    total: Duration,
+    until: Instant,
+    doubted: Option<Instant>,
+}
+
+/// Why an attempt has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The script may have run or not. There is time for another attempt, or the next one says so.
+    Lost,
+    /// There will be no answer.
+    Given(Error),
+}
+
+impl Patience {
+    /// That of a caller.
+    pub(super) fn new() -> Self {
+        Self::lasting(PATIENCE)
+    }
+
+    /// That of a task which nobody waits for.
+    pub(super) fn lasting(total: Duration) -> Self {
+        Self { total, until: clock::moment() + total, doubted: None }
+    }
+
+    /// Whether an earlier attempt may have run.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.doubted.is_some()
+    }
+
+    /// How long ago the first attempt was sent that may have run.
+    pub(super) fn doubted_for(&self) -> Option<Span> {
+        let since = clock::moment().saturating_duration_since(self.doubted?);
+        Some(Span(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Link {
+    /// Connects, once, and keeps the connection from then on.
+    pub(super) async fn open(options: &Options) -> Result<Self> {
+        let dialer = Dialer::new(options)?;
+        let wire = dialer.dial(None).await?;
+        let (state, state_seen) = watch::channel(State::Up(Arc::new(wire)));
+        let (health, health_seen) = watch::channel(Health::Up);
+        let closing = CancellationToken::new();
+        let keeper = Keeper { dialer, state, health };
+        tokio::spawn(closing.clone().run_until_cancelled_owned(keeper.run()));
+        Ok(Self { state: state_seen, health: health_seen, closing })
+    }
+
+    pub(super) fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Lets go of the connection, when the calls under way are answered.
+    pub(super) fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Runs a script that may be repeated when its reply was lost.
+    pub(super) async fn run(&self, call: &Call, patience: &mut Patience) -> Result<Reply> {
+        loop {
+            match self.attempt(call, patience).await {
+                Ok(reply) => return Ok(reply),
+                Err(Failure::Lost) => {}
+                Err(Failure::Given(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs a script; repeats only what certainly did not run.
+    pub(super) async fn attempt(
+        &self,
+        call: &Call,
+        patience: &mut Patience,
+    ) -> Result<Reply, Failure> {
+        let mut loads = 0;
+        loop {
+            let wire = self.wire(patience).await.map_err(Failure::Given)?;
+            let sent = clock::moment();
+            let enough = sent + REPLY;
+            let deadline = enough.min(patience.until + GRACE);
+            let Ok(answer) = timeout_at(deadline, wire.send(call)).await else {
+                patience.doubted.get_or_insert(sent);
+                if deadline == enough {
+                    wire.lose("no answer in time");
+                }
+                return Err(Failure::Lost);
+            };
+            let fault = match answer {
+                Ok(value) => return Reply::read(value).map_err(Failure::Given),
+                Err(error) => Fault::of(&error),
+            };
+            match fault {
+                Fault::Unloaded if loads < LOADS => {
+                    loads += 1;
+                    // A failure shows in the next round.
+                    let _ = timeout_at(deadline, wire.load()).await;
+                }
+                Fault::Lost(why) => {
+                    patience.doubted.get_or_insert(sent);
+                    wire.lose(&why);
+                    return Err(Failure::Lost);
+                }
+                Fault::Recovering(why) => wire.lose(&why),
+                fault => return Err(Failure::Given(fault.into_error())),
+            }
+        }
+    }
+
+    /// The connection, as soon as there is one.
+    async fn wire(&self, patience: &Patience) -> Result<Arc<Wire>> {
+        let moment = clock::moment();
+        if patience.in_doubt() && moment >= patience.until {
+            return Err(Error::Unavailable("Redis did not answer in time".to_owned()));
+        }
+        let mut state = self.state.clone();
+        if let State::Down { since, why } = &*state.borrow()
+            && moment >= *since + patience.total
+        {
+            return Err(why.clone().into());
+        }
+        let usable = |state: &State| matches!(state, State::Up(wire) if !wire.is_lost());
+        let seen = timeout_at(patience.until, state.wait_for(usable)).await;
+        match seen {
+            Ok(Ok(state)) => match &*state {
+                State::Up(wire) => Ok(Arc::clone(wire)),
+                State::Down { why, .. } => Err(why.clone().into()),
+            },
+            Ok(Err(_closed)) => Err(Error::Unavailable("the store is closed".to_owned())),
+            Err(_elapsed) => match &*self.state.borrow() {
+                State::Up(_) => Err(Error::Unavailable("Redis does not answer".to_owned())),
+                State::Down { why, .. } => Err(why.clone().into()),
+            },
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+impl From<Why> for Error {
+    fn from(why: Why) -> Self {
+        match why {
+            Why::Unavailable(said) => Self::Unavailable(said),
+            Why::Recovering(said) => Self::Recovering(said),
+            Why::Broken(said) => Self::Broken(said),
+        }
+    }
+}
+
+impl From<Error> for Why {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Recovering(said) => Self::Recovering(said),
+            Error::Unavailable(said) => Self::Unavailable(said),
+            Error::Broken(said) => Self::Broken(said),
+            Error::Refused(refusal) => Self::Broken(refusal.to_string()),
+        }
+    }
+}
+
+/// Replaces the connection whenever it is lost. Between losses it sleeps.
+struct Keeper {
+    dialer: Dialer,
+    state: watch::Sender<State>,
+    health: watch::Sender<Health>,
+}
+
+impl Keeper {
+    async fn run(self) {
+        loop {
+            let State::Up(wire) = self.state.borrow().clone() else { return };
+            let lost = wire.lost().await;
+            let peer = wire.peer().clone();
+            drop(wire);
+            let since = clock::moment();
+            self.down(since, Why::Unavailable(lost.clone()));
+            let wire = self.redial(&peer, since, &lost).await;
+            self.state.send_replace(State::Up(Arc::new(wire)));
+            self.health.send_replace(Health::Up);
+            tracing::info!(after_ms = since.elapsed().as_millis(), "Redis is connected again");
+        }
+    }
+
+    async fn redial(&self, peer: &Peer, since: Instant, lost: &str) -> Wire {
+        let mut pause = BACKOFF.0;
+        loop {
+            match self.dialer.dial(Some(peer)).await {
+                Ok(wire) => return wire,
+                Err(error) => {
+                    // A connection that is replaced at once is no outage.
+                    if self.health.send_replace(Health::Down) == Health::Up {
+                        tracing::warn!(%error, lost, "Redis is gone; reconnecting");
+                    }
+                    self.down(since, error.into());
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
+    fn down(&self, since: Instant, why: Why) {
+        self.state.send_replace(State::Down { since, why });
+    }
+}
+
+/// However the keeper ends, nobody is left with the connection.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.down(clock::moment(), Why::Unavailable("the store is closed".to_owned()));
+        self.health.send_replace(Health::Down);
+    }
+}

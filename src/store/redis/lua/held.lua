@@ -1,0 +1,22 @@
+-- Piece: who holds a lease. Needs standing.lua.
+
+-- How the session of a lease stands if this key holds the lease; what became of the lease, as a
+-- refusal, if not.
+local function held(name, secret, key, drain)
+  local standing = settle_session(name, drain)
+  local lease, ended = standing.lease, standing.ended
+  if lease and lease.secret == secret then
+    if lease.key == key then
+      return standing
+    end
+    return standing, { 'not_holder' }
+  elseif ended and ended.secret == secret then
+    return standing, { 'lease_lost', ended.cause, ended.epoch, ended.at }
+  elseif ended then
+    -- Only the last lease of a session is remembered, so an id that matches none is taken for an
+    -- older one: whoever has it must stop.
+    local at = lease and lease.granted_at or standing.last_used
+    return standing, { 'lease_lost', 'Superseded', standing.epoch, at }
+  end
+  return standing, { 'lease_not_found' }
+end

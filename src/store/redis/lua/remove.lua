@@ -1,0 +1,34 @@
+-- remove: removes a session that nobody holds or may still be connected with.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    1 session
+-- returns {removed, its fingerprint, its claim}
+-- refuses pool_not_found · session_not_found · {inappropriate_state, state}
+local pool = read_pool()
+if not pool then
+  return { 'pool_not_found' }
+end
+local name, drain = ARGV[1], pool.policy.drain
+settle(drain)
+local known = redis.call('HGET', SESSION, name)
+if not known then
+  return { 'session_not_found' }
+end
+local standing = settle_session(name, drain)
+if standing.rest_until > now then
+  return { 'inappropriate_state', 'Resting' }
+elseif standing.lease then
+  return { 'inappropriate_state', 'Leased' }
+end
+if not standing.invalid then
+  unindex(name, standing)
+end
+redis.call('HDEL', SESSION, name)
+redis.call('HDEL', STANDING, name)
+redis.call('ZREM', LABELS, '\0' .. name)
+local head = string.sub(known, 1, string.find(known, '\0', 1, true) - 1)
+local _, first, claim, fingerprint = string.find(head, '^%d+ (%S+) (%S+)\n')
+for label in string.gmatch(string.sub(head, first + 1), '([^\n]+)\n') do
+  redis.call('ZREM', LABELS, label .. '\0' .. name)
+end
+return { 'removed', fingerprint, claim }

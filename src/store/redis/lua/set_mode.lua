@@ -1,0 +1,16 @@
+-- set_mode: pauses, drains or resumes a pool. Idempotent.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    1 mode: Active, Paused or Draining
+-- returns {pool, now, record, counts, after, cause}
+-- refuses pool_not_found
+local pool = read_pool()
+if not pool then
+  return { 'pool_not_found' }
+end
+if pool.mode ~= ARGV[1] then
+  pool.mode = ARGV[1]
+  pool.updated_at = now
+  redis.call('SET', META, cmsgpack.pack(pool))
+end
+return pool_view(pool)

@@ -1,0 +1,11 @@
+-- status: counts a pool's sessions by state, and tells what comes free next.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    none
+-- returns {pool, now, record, counts, after, cause}
+-- refuses pool_not_found
+local pool = read_pool()
+if not pool then
+  return { 'pool_not_found' }
+end
+return pool_view(pool)

@@ -1,0 +1,418 @@
+//! What the scripts answer: `{tag, field, ...}` becomes an answer or a refusal. Any other shape is
+//! a broken store.
+
+use redis::Value;
+use serde::{Deserialize, de::IntoDeserializer as _};
+
+use crate::{
+    pool::{
+        Ask, EndCause, Ended, Fingerprint, Grant, Holder, Invalidation, KeyId, Lease, LeaseSecret,
+        NextRelease, PoolCounts, PoolName, PoolRecord, PoolStatus, PoolView, Refusal, ReleaseCause,
+        RequestTag, SessionName, SessionRecord, SessionState, SessionView, Span, Standing, Time,
+    },
+    store::{Error, Result},
+};
+
+/// What a script answered.
+#[derive(Debug)]
+pub(super) struct Reply {
+    tag: String,
+    fields: std::vec::IntoIter<Value>,
+}
+
+/// What a call was about: the facts of a refusal that the script need not repeat.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) pool: &'a PoolName,
+    pub(super) session: Option<&'a SessionName>,
+    pub(super) ask: Option<&'a Ask>,
+    /// The states that would do.
+    pub(super) wanted: &'static [SessionState],
+}
+
+impl<'a> About<'a> {
+    pub(super) const fn pool(pool: &'a PoolName) -> Self {
+        Self { pool, session: None, ask: None, wanted: &[] }
+    }
+
+    pub(super) const fn session(pool: &'a PoolName, session: &'a SessionName) -> Self {
+        Self { session: Some(session), ..Self::pool(pool) }
+    }
+
+    fn named(&self) -> Result<SessionName> {
+        self.session.cloned().ok_or_else(|| broken("a session where none was named"))
+    }
+
+    fn asked(&self) -> Result<&'a Ask> {
+        self.ask.ok_or_else(|| broken("an ask where there was none"))
+    }
+}
+
+/// How a session stands, as `lua/standing.lua` keeps it.
+#[derive(Deserialize)]
+struct Kept {
+    epoch: u64,
+    last_used: Time,
+    rest_until: Time,
+    lease: Option<KeptLease>,
+    invalid: Option<Invalidation>,
+    ended: Option<KeptEnd>,
+}
+
+#[derive(Deserialize)]
+struct KeptLease {
+    secret: String,
+    epoch: u64,
+    key: KeyId,
+    purpose: String,
+    request: Option<String>,
+    digest: Option<String>,
+    granted_at: Time,
+    expires_at: Time,
+    max_expires_at: Time,
+    ttl: Span,
+    deliveries: u32,
+}
+
+#[derive(Deserialize)]
+struct KeptEnd {
+    secret: String,
+    epoch: u64,
+    cause: EndCause,
+    at: Time,
+}
+
+impl Reply {
+    pub(super) fn read(value: Value) -> Result<Self> {
+        let Value::Array(fields) = value else { return Err(broken("not a list")) };
+        let mut fields = fields.into_iter();
+        let tag = text(fields.next())?;
+        Ok(Self { tag, fields })
+    }
+
+    /// Whether it is the answer of that name.
+    pub(super) fn is(&self, tag: &str) -> bool {
+        self.tag == tag
+    }
+
+    /// The answer of that name, or the refusal that came instead.
+    pub(super) fn expect(self, tag: &str, about: About) -> Result<Self> {
+        if self.is(tag) { Ok(self) } else { Err(self.refusal(about)) }
+    }
+
+    /// `{pool, now, record, counts, after, cause}`
+    pub(super) fn pool_view(self, about: About) -> Result<PoolView> {
+        let mut fields = self.expect("pool", about)?;
+        let at = fields.time()?;
+        let record: PoolRecord = unpack(&fields.bytes()?)?;
+        let counts = fields.counts()?;
+        let next = fields.next_release()?;
+        let status = PoolStatus::derive(record.mode, counts, next, at);
+        Ok(PoolView { record, status })
+    }
+
+    /// `{session, now, what is known of it, how it stands}`
+    pub(super) fn session_view(self, about: About) -> Result<SessionView> {
+        let mut fields = self.expect("session", about)?;
+        let at = fields.time()?;
+        fields.shown_session(at)
+    }
+
+    /// `{sessions, now, what is known of the first, how it stands, ...}`
+    pub(super) fn session_views(self, about: About) -> Result<Vec<SessionView>> {
+        let mut fields = self.expect("sessions", about)?;
+        let at = fields.time()?;
+        let mut views = Vec::with_capacity(fields.fields.len() / 2);
+        while fields.fields.len() > 0 {
+            views.push(fields.shown_session(at)?);
+        }
+        Ok(views)
+    }
+
+    /// `{granted, now, 1 if granted before, what is known of the session, how it stands}`
+    pub(super) fn grant(self, about: About) -> Result<Grant> {
+        let mut fields = self.expect("granted", about)?;
+        let at = fields.time()?;
+        let replayed = fields.flag()?;
+        let view = fields.shown_session(at)?;
+        let lease = view.standing.lease.ok_or_else(|| broken("a grant without a lease"))?;
+        Ok(Grant { lease, record: view.record, replayed, at })
+    }
+
+    /// `{lease, how the session stands}`
+    pub(super) fn lease(self, about: About) -> Result<Lease> {
+        let mut fields = self.expect("lease", about)?;
+        standing(&fields.bytes()?)?.lease.ok_or_else(|| broken("no lease where one was kept"))
+    }
+
+    /// `{names, name, ...}`
+    pub(super) fn pool_names(self, about: About) -> Result<Vec<PoolName>> {
+        let name = |value| {
+            PoolName::parse(&text(Some(value))?).ok_or_else(|| broken("a malformed pool name"))
+        };
+        self.expect("names", about)?.fields.map(name).collect()
+    }
+
+    /// The refusal that this is.
+    pub(super) fn refusal(mut self, about: About) -> Error {
+        match self.as_refusal(about) {
+            Ok(refusal) => refusal.into(),
+            Err(error) => error,
+        }
+    }
+
+    fn as_refusal(&mut self, about: About) -> Result<Refusal> {
+        let pool = about.pool.clone();
+        Ok(match self.tag.as_str() {
+            "pool_not_found" => Refusal::PoolNotFound { pool },
+            "pool_exists" => Refusal::PoolExists { pool },
+            "pool_empty" => Refusal::PoolEmpty { pool },
+            "pool_paused" => Refusal::PoolPaused { pool },
+            "pool_draining" => Refusal::PoolDraining { pool },
+            "pool_busy" => {
+                let counts = self.counts()?;
+                let next = self.next_release()?.ok_or_else(|| broken("busy without an end"))?;
+                Refusal::PoolBusy { pool, counts, next }
+            }
+            "pool_depleted" => Refusal::PoolDepleted { pool, counts: self.counts()? },
+            "no_matching_session" => {
+                let selector = about.asked()?.selector.clone();
+                Refusal::NoMatchingSession { pool, selector, counts: self.counts()? }
+            }
+            "session_not_found" => Refusal::SessionNotFound { pool, session: about.named()? },
+            "session_exists" => Refusal::SessionExists { pool, session: about.named()? },
+            "request_id_reused" => {
+                let tag = about.asked()?.request.as_ref();
+                let request_id =
+                    tag.ok_or_else(|| broken("a request id where none was"))?.id.clone();
+                Refusal::RequestIdReused { pool, request_id }
+            }
+            "lease_not_found" => Refusal::LeaseNotFound,
+            "lease_lost" => Refusal::LeaseLost {
+                pool,
+                session: about.named()?,
+                cause: end_cause(&self.text()?)?,
+                epoch: self.number()?,
+                at: self.time()?,
+            },
+            "not_holder" => Refusal::NotHolder { pool, session: about.named()? },
+            "inappropriate_state" => Refusal::InappropriateState {
+                pool,
+                session: about.named()?,
+                state: state(&self.text()?)?,
+                wanted: about.wanted,
+            },
+            _ => return Err(broken("an unknown tag")),
+        })
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64> {
+        number(self.fields.next())
+    }
+
+    pub(super) fn time(&mut self) -> Result<Time> {
+        self.number().map(Time)
+    }
+
+    pub(super) fn text(&mut self) -> Result<String> {
+        text(self.fields.next())
+    }
+
+    pub(super) fn flag(&mut self) -> Result<bool> {
+        self.number().map(|number| number == 1)
+    }
+
+    fn bytes(&mut self) -> Result<Vec<u8>> {
+        bytes(self.fields.next())
+    }
+
+    /// `{total, free, leased, resting, invalid}`
+    fn counts(&mut self) -> Result<PoolCounts> {
+        let Some(Value::Array(counts)) = self.fields.next() else {
+            return Err(broken("no counts"));
+        };
+        let mut counts = counts.into_iter();
+        let mut count = || {
+            u32::try_from(number(counts.next())?).map_err(|_| broken("a count beyond all bounds"))
+        };
+        Ok(PoolCounts {
+            total: count()?,
+            free: count()?,
+            leased: count()?,
+            resting: count()?,
+            invalid: count()?,
+            ..PoolCounts::default()
+        })
+    }
+
+    /// `after, cause`
+    fn next_release(&mut self) -> Result<Option<NextRelease>> {
+        let after = self.fields.next();
+        let cause = match self.text()?.as_str() {
+            "" => return Ok(None),
+            "lease" => ReleaseCause::Lease,
+            "rest" => ReleaseCause::Rest,
+            _ => return Err(broken("an unknown cause of release")),
+        };
+        Ok(Some(NextRelease { after: Span(number(after)?), cause }))
+    }
+
+    fn shown_session(&mut self, at: Time) -> Result<SessionView> {
+        let record = record(&self.bytes()?)?;
+        let standing = standing(&self.bytes()?)?;
+        Ok(SessionView { record, standing, at })
+    }
+}
+
+/// What is known of a session: a head in text, a zero byte, and the record. When it was added
+/// stands in the head, because only the script knew.
+fn record(kept: &[u8]) -> Result<SessionRecord> {
+    let malformed = || broken("a malformed session");
+    let end = kept.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
+    let head = std::str::from_utf8(&kept[..end]).map_err(|_| malformed())?;
+    let created_at = head.split(' ').next().and_then(|at| at.parse().ok());
+    let record: SessionRecord = unpack(&kept[end + 1..])?;
+    Ok(SessionRecord { created_at: Time(created_at.ok_or_else(malformed)?), ..record })
+}
+
+fn standing(packed: &[u8]) -> Result<Standing> {
+    let kept: Kept = unpack(packed)?;
+    Ok(Standing {
+        epoch: kept.epoch,
+        last_used: kept.last_used,
+        lease: kept.lease.map(KeptLease::into_lease).transpose()?,
+        rest_until: kept.rest_until,
+        invalid: kept.invalid,
+        ended: kept.ended.map(KeptEnd::into_ended).transpose()?,
+    })
+}
+
+impl KeptLease {
+    fn into_lease(self) -> Result<Lease> {
+        let tag = |(id, digest)| RequestTag { id, digest };
+        Ok(Lease {
+            secret: secret(&self.secret)?,
+            epoch: self.epoch,
+            holder: Holder { key: self.key, purpose: self.purpose },
+            request: self.request.zip(self.digest).map(tag),
+            granted_at: self.granted_at,
+            expires_at: self.expires_at,
+            max_expires_at: self.max_expires_at,
+            ttl: self.ttl,
+            deliveries: self.deliveries,
+        })
+    }
+}
+
+impl KeptEnd {
+    fn into_ended(self) -> Result<Ended> {
+        let secret = secret(&self.secret)?;
+        Ok(Ended { secret, epoch: self.epoch, cause: self.cause, at: self.at })
+    }
+}
+
+/// Which session a claim on a fingerprint names: `pool/session`.
+pub(super) fn claimant(text: &str) -> Result<(PoolName, SessionName)> {
+    let (pool, session) = text.split_once('/').unwrap_or_default();
+    let names = PoolName::parse(pool).zip(SessionName::parse(session));
+    names.ok_or_else(|| broken("a malformed claim"))
+}
+
+/// That a fingerprint is another session's.
+pub(super) fn credential_exists(
+    (pool, session): (PoolName, SessionName),
+    fingerprint: &Fingerprint,
+) -> Error {
+    Refusal::CredentialExists { pool, session, fingerprint: fingerprint.clone() }.into()
+}
+
+fn end_cause(name: &str) -> Result<EndCause> {
+    let name: serde::de::value::StrDeserializer<serde::de::value::Error> = name.into_deserializer();
+    EndCause::deserialize(name).map_err(|_| broken("an unknown end of a lease"))
+}
+
+fn state(name: &str) -> Result<SessionState> {
+    Ok(match name {
+        "Ready" => SessionState::Ready,
+        "Leased" => SessionState::Leased,
+        "Resting" => SessionState::Resting,
+        _ => return Err(broken("an unknown state")),
+    })
+}
+
+fn secret(hex: &str) -> Result<LeaseSecret> {
+    LeaseSecret::from_hex(hex).ok_or_else(|| broken("a malformed lease"))
+}
+
+fn unpack<'a, T: Deserialize<'a>>(packed: &'a [u8]) -> Result<T> {
+    // The decoder's own words could quote what must stay secret.
+    rmp_serde::from_slice(packed).map_err(|_| broken("a record that does not decode"))
+}
+
+fn number(value: Option<Value>) -> Result<u64> {
+    match value {
+        Some(Value::Int(number)) => u64::try_from(number).map_err(|_| broken("a negative number")),
+        _ => Err(broken("no number where one belongs")),
+    }
+}
+
+fn bytes(value: Option<Value>) -> Result<Vec<u8>> {
+    match value {
+        Some(Value::BulkString(bytes)) => Ok(bytes),
+        _ => Err(broken("no bytes where they belong")),
+    }
+}
+
+fn text(value: Option<Value>) -> Result<String> {
+    String::from_utf8(bytes(value)?).map_err(|_| broken("no text where it belongs"))
+}
+
+fn broken(what: &str) -> Error {
+    Error::Broken(format!("Redis answered {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    fn reply(fields: Vec<Value>) -> Result<Reply> {
+        Reply::read(Value::Array(fields))
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_a_broken_store() {
+        let pool = PoolName::parse("demo").unwrap();
+        let about = About::pool(&pool);
+        for value in [Value::Nil, Value::Okay, Value::Int(1), Value::Array(vec![Value::Int(1)])] {
+            assert!(matches!(Reply::read(value), Err(Error::Broken(_))));
+        }
+        for fields in [
+            vec![bulk("granted")],
+            vec![bulk("granted"), Value::Int(1), Value::Int(0), bulk("x"), bulk("y")],
+            vec![bulk("pool_busy"), bulk("x")],
+            vec![bulk("lease_lost"), bulk("Forgotten"), Value::Int(1), Value::Int(1)],
+            vec![bulk("session_not_found")],
+            vec![bulk("surprise")],
+        ] {
+            let said = reply(fields).unwrap().grant(about);
+            assert!(matches!(said, Err(Error::Broken(_))), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_carries_its_facts() {
+        let pool = PoolName::parse("demo").unwrap();
+        let counts = Value::Array([3, 0, 1, 1, 1].map(Value::Int).to_vec());
+        let busy = vec![bulk("pool_busy"), counts, Value::Int(250), bulk("rest")];
+        let refused = reply(busy).unwrap().grant(About::pool(&pool)).unwrap_err();
+        let Error::Refused(refusal) = refused else { panic!("{refused:?}") };
+        let counts =
+            PoolCounts { total: 3, leased: 1, resting: 1, invalid: 1, ..PoolCounts::default() };
+        let next = NextRelease { after: Span(250), cause: ReleaseCause::Rest };
+        assert_eq!(*refusal, Refusal::PoolBusy { pool, counts, next });
+    }
+}

@@ -1,0 +1,74 @@
+//! The law: a case for every rule, run against every engine, with no exceptions.
+
+/// Runs each case once per engine, on an empty store of its own.
+macro_rules! law {
+    ($($(#[$meta:meta])* async fn $case:ident($t:ident) $body:block)+) => {$(
+        $(#[$meta])*
+        mod $case {
+            use super::*;
+            use $crate::harness::stage::{Engine, Stage};
+
+            async fn play($t: &mut Stage) $body
+
+            #[tokio::test]
+            async fn embedded() {
+                if let Some(mut stage) = Stage::open(Engine::Embedded).await {
+                    play(&mut stage).await;
+                }
+            }
+
+            #[tokio::test]
+            async fn redis() {
+                if let Some(mut stage) = Stage::open(Engine::Redis).await {
+                    play(&mut stage).await;
+                }
+            }
+        }
+    )+};
+}
+
+mod choice;
+mod durability;
+mod expiry;
+mod grants;
+mod invalidation;
+mod members;
+mod pools;
+mod refusals;
+mod release;
+mod renewal;
+mod repeats;
+mod standing;
+mod undo;
+
+use telegate::pool::{EndCause, LeaseId, Refusal, Span, Time};
+
+use crate::harness::stage::pool_name;
+
+/// One millisecond: the smallest step of the store's clock.
+const TICK: Span = Span(1);
+/// The default policy's TTL.
+const TTL: Span = Span::secs(60);
+/// The default policy's drain.
+const DRAIN: Span = Span::secs(30);
+
+/// One span after the other.
+const fn sum(first: Span, then: Span) -> Span {
+    Span(first.0 + then.0)
+}
+
+/// The refusal that tells how a lease was lost.
+fn lost(lease: &LeaseId, cause: EndCause, epoch: u64, at: Time) -> Refusal {
+    let (pool, session) = (lease.pool.clone(), lease.session.clone());
+    Refusal::LeaseLost { pool, session, cause, epoch, at }
+}
+
+/// The refusal for another key's lease.
+fn not_holder(lease: &LeaseId) -> Refusal {
+    Refusal::NotHolder { pool: lease.pool.clone(), session: lease.session.clone() }
+}
+
+/// The refusal for a pool that is not there.
+fn no_pool(name: &str) -> Refusal {
+    Refusal::PoolNotFound { pool: pool_name(name) }
+}

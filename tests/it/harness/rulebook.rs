@@ -1,0 +1,128 @@
+//! The bare rulebook as a store: nothing durable, nothing concurrent, nothing of its own.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use telegate::{
+    clock::Clock,
+    pool::{
+        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
+        PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName, SessionView, Span,
+    },
+    store::{Health, Result, Store},
+};
+use tokio::sync::watch;
+
+/// What the engines are compared with.
+#[derive(Debug)]
+pub(crate) struct Rulebook {
+    realm: Mutex<Realm>,
+    clock: Clock,
+    health: watch::Sender<Health>,
+}
+
+impl Rulebook {
+    /// No pools yet, and a clock that a test moves.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { realm: Mutex::default(), clock, health: watch::Sender::new(Health::Up) }
+    }
+
+    fn realm(&self) -> MutexGuard<'_, Realm> {
+        self.realm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for Rulebook {
+    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
+        Ok(self.realm().create_pool(pool, policy, self.clock.now())?)
+    }
+
+    async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
+        Ok(self.realm().view(pool, self.clock.now())?)
+    }
+
+    async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
+        Ok(self.realm().list(after, most, self.clock.now()))
+    }
+
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
+        let (mut realm, now) = (self.realm(), self.clock.now());
+        realm.pool(pool)?.set_mode(mode, now);
+        Ok(realm.view(pool, now)?)
+    }
+
+    async fn status(&self, pool: &PoolName) -> Result<PoolStatus> {
+        Ok(self.realm().pool(pool)?.status(self.clock.now()))
+    }
+
+    async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView> {
+        Ok(self.realm().add(pool, session, self.clock.now())?)
+    }
+
+    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
+        Ok(self.realm().remove(pool, session, self.clock.now())?)
+    }
+
+    async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        Ok(self.realm().pool(pool)?.get(session, self.clock.now())?)
+    }
+
+    async fn list_sessions(
+        &self,
+        pool: &PoolName,
+        after: Option<&SessionName>,
+        most: usize,
+    ) -> Result<Vec<SessionView>> {
+        Ok(self.realm().pool(pool)?.list(after, most, self.clock.now()))
+    }
+
+    async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
+        Ok(self.realm().pool(pool)?.acquire(&ask, self.clock.now())?)
+    }
+
+    async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
+        let mut realm = self.realm();
+        let Ok(pool) = realm.pool(&lease.pool) else { return Ok(false) };
+        Ok(pool.undo(lease, delivery, self.clock.now()))
+    }
+
+    async fn renew(&self, lease: &LeaseId, key: &KeyId, ttl: Option<Span>) -> Result<Lease> {
+        let mut realm = self.realm();
+        let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
+        Ok(pool.renew(lease, key, ttl, self.clock.now())?)
+    }
+
+    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
+        let mut realm = self.realm();
+        let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
+        Ok(pool.release(lease, key, rest, self.clock.now())?)
+    }
+
+    async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {
+        let (mut realm, now) = (self.realm(), self.clock.now());
+        let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
+        Ok(pool.surrender(lease, Invalidation { at: now, ..why }, now)?)
+    }
+
+    async fn invalidate(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        why: Invalidation,
+    ) -> Result<SessionView> {
+        let now = self.clock.now();
+        let why = Invalidation { at: now, ..why };
+        Ok(self.realm().pool(pool)?.invalidate(session, why, now)?)
+    }
+
+    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        Ok(self.realm().pool(pool)?.restore(session, self.clock.now())?)
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    async fn close(&self) {}
+}

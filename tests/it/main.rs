@@ -1,0 +1,5 @@
+//! The one integration test binary. `harness` starts what the tests need; each other module is
+//! one part of the law.
+
+mod conformance;
+mod harness;

@@ -3,3 +3,5 @@
 
 mod conformance;
 mod harness;
+mod model;
+mod tidy;

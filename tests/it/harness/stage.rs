@@ -73,8 +73,12 @@ impl Stage {
         Some(Self { store, place, now, secrets: AtomicU64::new(1) })
     }
 
-    /// Lets the store go and opens it again, as a restart of the broker does.
+    /// Lets the store go and opens it again, as a restart of the broker does. The bare rules keep
+    /// nothing, so they stay as they are.
     pub(crate) async fn reopen(&mut self) {
+        if matches!(self.place, Place::Nowhere { .. }) {
+            return;
+        }
         self.store.close().await;
         self.store = self.place.connect().await;
     }

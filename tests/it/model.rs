@@ -1,0 +1,113 @@
+//! The model: long random histories, played into the bare rulebook and into an engine, which must
+//! answer alike to the last field.
+//!
+//! A difference prints its seed; `TELEGATE_SEED=<seed>` plays that history alone, and
+//! `TELEGATE_STEPS=<steps>` makes every history that long.
+
+mod deeds;
+mod dice;
+mod imagination;
+
+use std::{collections::VecDeque, fmt::Write as _, str::FromStr};
+
+use futures_util::future::join_all;
+
+use self::{
+    deeds::{Outcome, play, views},
+    dice::Dice,
+    imagination::Imagination,
+};
+use crate::harness::stage::{Engine, Stage};
+
+/// How many deeds a history has.
+const STEPS: u64 = 2_500;
+/// After how many deeds everything that can be seen is compared.
+const VIEWS_EVERY: u64 = 50;
+/// How many deeds a difference shows.
+const SHOWN: usize = 30;
+/// How many histories are under way at once: the engine is then never idle.
+const AT_ONCE: u64 = 8;
+
+#[tokio::test]
+async fn embedded_answers_like_the_rulebook() {
+    histories(Engine::Embedded, 48).await;
+}
+
+#[tokio::test]
+async fn redis_answers_like_the_rulebook() {
+    histories(Engine::Redis, 40).await;
+}
+
+#[tokio::test]
+async fn a_history_is_the_same_each_time_its_seed_is_played() {
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        let mut stage = Stage::open(Engine::Rulebook).await.expect("the rulebook needs nothing");
+        let mut imagination = Imagination::new(Dice::new(7));
+        let mut deeds = String::new();
+        for _ in 0..500 {
+            let deed = imagination.next(stage.now());
+            let outcome = play(&mut stage, &deed).await;
+            imagination.remember(&deed, &outcome);
+            writeln!(deeds, "{deed:?} -> {outcome:?}").expect("text takes more text");
+        }
+        told.push(deeds);
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+/// Plays many histories, some at once.
+async fn histories(engine: Engine, count: u64) {
+    let steps = variable("TELEGATE_STEPS").unwrap_or(STEPS);
+    if let Some(seed) = variable("TELEGATE_SEED") {
+        history(engine, seed, steps).await;
+        return;
+    }
+    let first = dice::any_seed();
+    eprintln!("{engine:?}: histories {first} to {}, {steps} steps each", first + count - 1);
+    let seeds: Vec<_> = (first..first + count).collect();
+    for some in seeds.chunks(usize::try_from(AT_ONCE).unwrap_or(1)) {
+        join_all(some.iter().map(|seed| history(engine, *seed, steps))).await;
+    }
+}
+
+/// Plays one history and compares every answer.
+async fn history(engine: Engine, seed: u64, steps: u64) {
+    let Some(mut real) = Stage::open(engine).await else { return };
+    let mut book = Stage::open(Engine::Rulebook).await.expect("the rulebook needs nothing");
+    let mut imagination = Imagination::new(Dice::new(seed));
+    let mut shown = VecDeque::new();
+    for step in 0..steps {
+        let deed = imagination.next(book.now());
+        let expected = play(&mut book, &deed).await;
+        let answered = play(&mut real, &deed).await;
+        shown.push_back(format!("{step}: {deed:?} -> {expected:?}"));
+        if shown.len() > SHOWN {
+            shown.pop_front();
+        }
+        alike(engine, seed, &shown, &expected, &answered);
+        imagination.remember(&deed, &expected);
+        if step % VIEWS_EVERY == VIEWS_EVERY - 1 || step == steps - 1 {
+            let (expected, seen) = (views(&book).await, views(&real).await);
+            for (expected, seen) in expected.iter().zip(&seen) {
+                alike(engine, seed, &shown, expected, seen);
+            }
+            assert_eq!(expected.len(), seen.len(), "{engine:?} shows more or less, seed {seed}");
+        }
+    }
+}
+
+fn alike(engine: Engine, seed: u64, shown: &VecDeque<String>, expected: &Outcome, seen: &Outcome) {
+    if expected != seen {
+        let deeds = Vec::from_iter(shown.iter().map(String::as_str)).join("\n");
+        panic!(
+            "{engine:?} differs, TELEGATE_SEED={seed}\n{deeds}\n\
+             rulebook: {expected:?}\n{engine:?}: {seen:?}"
+        );
+    }
+}
+
+fn variable<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}

@@ -1,0 +1,96 @@
+//! What can be done to a store, and what comes of it.
+
+use telegate::pool::{
+    Ask, Grant, Invalidation, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName, PoolStatus,
+    PoolView, ReleaseOutcome, SessionName, SessionView, Span,
+};
+
+use super::imagination::POOLS;
+use crate::harness::stage::{Answer, Stage, key, lawful, pool_name};
+
+/// One thing done to a store, or to its time.
+#[derive(Clone, Debug)]
+pub(super) enum Deed {
+    Tick(Span),
+    Reopen,
+    CreatePool(PoolName, Policy),
+    SetMode(PoolName, PoolMode),
+    Status(PoolName),
+    Add(PoolName, NewSession),
+    Remove(PoolName, SessionName),
+    Get(PoolName, SessionName),
+    List(PoolName, Option<SessionName>, usize),
+    Acquire(PoolName, Ask),
+    Undo(LeaseId, u32),
+    Renew(LeaseId, &'static str, Option<Span>),
+    Release(LeaseId, &'static str, Span),
+    Surrender(LeaseId, Invalidation),
+    Invalidate(PoolName, SessionName, Invalidation),
+    Restore(PoolName, SessionName),
+}
+
+/// What came of a deed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Done,
+    Pool(Answer<PoolView>),
+    Pools(Answer<Vec<PoolView>>),
+    Status(Answer<PoolStatus>),
+    Session(Answer<SessionView>),
+    Sessions(Answer<Vec<SessionView>>),
+    Removed(Answer<()>),
+    Granted(Answer<Grant>),
+    Undone(Answer<bool>),
+    Renewed(Answer<Lease>),
+    Released(Answer<ReleaseOutcome>),
+}
+
+/// Does a deed.
+pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
+    let store = stage.store.clone();
+    match deed.clone() {
+        Deed::Tick(span) => {
+            stage.advance(span);
+            Outcome::Done
+        }
+        Deed::Reopen => {
+            stage.reopen().await;
+            Outcome::Done
+        }
+        Deed::CreatePool(pool, policy) => {
+            Outcome::Pool(lawful(store.create_pool(&pool, policy).await))
+        }
+        Deed::SetMode(pool, mode) => Outcome::Pool(lawful(store.set_mode(&pool, mode).await)),
+        Deed::Status(pool) => Outcome::Status(lawful(store.status(&pool).await)),
+        Deed::Add(pool, new) => Outcome::Session(lawful(store.add(&pool, new).await)),
+        Deed::Remove(pool, name) => Outcome::Removed(lawful(store.remove(&pool, &name).await)),
+        Deed::Get(pool, name) => Outcome::Session(lawful(store.get_session(&pool, &name).await)),
+        Deed::List(pool, after, most) => {
+            Outcome::Sessions(lawful(store.list_sessions(&pool, after.as_ref(), most).await))
+        }
+        Deed::Acquire(pool, ask) => Outcome::Granted(lawful(store.acquire(&pool, ask).await)),
+        Deed::Undo(lease, delivery) => Outcome::Undone(lawful(store.undo(&lease, delivery).await)),
+        Deed::Renew(lease, by, ttl) => {
+            Outcome::Renewed(lawful(store.renew(&lease, &key(by), ttl).await))
+        }
+        Deed::Release(lease, by, rest) => {
+            Outcome::Released(lawful(store.release(&lease, &key(by), rest).await))
+        }
+        Deed::Surrender(lease, why) => Outcome::Session(lawful(store.surrender(&lease, why).await)),
+        Deed::Invalidate(pool, name, why) => {
+            Outcome::Session(lawful(store.invalidate(&pool, &name, why).await))
+        }
+        Deed::Restore(pool, name) => Outcome::Session(lawful(store.restore(&pool, &name).await)),
+    }
+}
+
+/// Everything that can be seen of a store.
+pub(super) async fn views(stage: &Stage) -> Vec<Outcome> {
+    let mut seen = vec![Outcome::Pools(lawful(stage.store.list_pools(None, 10).await))];
+    for pool in POOLS {
+        let sessions = stage.store.list_sessions(&pool_name(pool), None, 1000).await;
+        seen.push(Outcome::Sessions(lawful(sessions)));
+        seen.push(Outcome::Status(lawful(stage.store.status(&pool_name(pool)).await)));
+    }
+    seen
+}

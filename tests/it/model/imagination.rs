@@ -1,0 +1,226 @@
+//! How a history thinks of its next deed, so that it meets what was done before.
+
+use telegate::pool::{
+    Ask, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession, Policy, PoolMode, PoolName,
+    RequestTag, Selector, SessionName, Span, Time,
+};
+
+use super::{
+    deeds::{Deed, Outcome},
+    dice::Dice,
+};
+use crate::harness::stage::{holder, key, labelled, lease_id, name, pool_name, secret};
+
+/// The pools that exist; a third is asked for and never there.
+pub(super) const POOLS: [&str; 2] = ["p", "q"];
+/// How many names of sessions a small history has. Few, so that they meet again.
+const FEW: u64 = 5;
+/// How many a crowded one has: more than one call settles.
+const CROWD: u64 = 150;
+/// How many leases are remembered to be renewed, released, forged.
+const REMEMBERED: usize = 24;
+
+/// Thinks of deeds.
+#[derive(Debug)]
+pub(super) struct Imagination {
+    dice: Dice,
+    /// The deeds that make the pools, the last one first.
+    beginning: Vec<Deed>,
+    sessions: u64,
+    secrets: u64,
+    leases: Vec<LeaseId>,
+    asked: Option<(PoolName, Ask, Time)>,
+    last: Option<Deed>,
+}
+
+impl Imagination {
+    /// A history of its own: its pools, its policies, its crowd.
+    pub(super) fn new(mut dice: Dice) -> Self {
+        let crowded = dice.once_in(8);
+        let sessions = if crowded { CROWD } else { FEW };
+        let mut beginning = Vec::new();
+        for number in 0..if crowded { CROWD } else { 0 } {
+            beginning.push(Deed::Add(pool_name("p"), new_session(&mut dice, number)));
+        }
+        for pool in POOLS {
+            beginning.push(Deed::CreatePool(pool_name(pool), policy(&mut dice)));
+        }
+        let (leases, asked, last) = (Vec::new(), None, None);
+        Self { dice, beginning, sessions, secrets: 0, leases, asked, last }
+    }
+
+    /// The next deed.
+    pub(super) fn next(&mut self, now: Time) -> Deed {
+        if let Some(deed) = self.beginning.pop() {
+            return deed;
+        }
+        // A lost reply: the caller cannot know, and says the same once more.
+        if self.dice.once_in(12)
+            && let Some(again @ (Deed::Renew(..) | Deed::Release(..) | Deed::Surrender(..))) =
+                &self.last
+        {
+            return again.clone();
+        }
+        match self.dice.below(100) {
+            0..=31 => self.acquire(now),
+            32..=51 => Deed::Tick(self.pause()),
+            52..=63 => {
+                let rest = *self.dice.pick(&[0, 0, 1, 10_000]);
+                Deed::Release(self.lease(), self.key(), Span(rest))
+            }
+            64..=71 => Deed::Renew(self.lease(), self.key(), ttl(&mut self.dice)),
+            72..=75 => Deed::Undo(self.lease(), *self.dice.pick(&[1, 1, 2, 3])),
+            76..=77 => Deed::Surrender(self.lease(), self.why()),
+            78..=79 => Deed::Invalidate(self.pool(), self.session(), self.why()),
+            80..=83 => Deed::Restore(self.pool(), self.session()),
+            84..=88 => {
+                let number = self.dice.below(self.sessions);
+                Deed::Add(self.pool(), new_session(&mut self.dice, number))
+            }
+            89..=90 => Deed::Remove(self.pool(), self.session()),
+            91..=92 => Deed::Get(self.pool(), self.session()),
+            93..=94 => Deed::Status(self.pool()),
+            95 => {
+                let after = self.dice.once_in(2).then(|| self.session());
+                Deed::List(self.pool(), after, *self.dice.pick(&[0, 1, 2, 3]))
+            }
+            96..=98 => {
+                // Mostly active: else little happens.
+                let active = PoolMode::Active;
+                let modes = [active, active, active, PoolMode::Paused, PoolMode::Draining];
+                Deed::SetMode(self.pool(), *self.dice.pick(&modes))
+            }
+            _ if self.dice.once_in(4) => Deed::Reopen,
+            _ => Deed::CreatePool(self.pool_to_make(), policy(&mut self.dice)),
+        }
+    }
+
+    /// Takes in what came of a deed.
+    pub(super) fn remember(&mut self, deed: &Deed, outcome: &Outcome) {
+        if let (Deed::Acquire(pool, _), Outcome::Granted(Ok(grant))) = (deed, outcome) {
+            if self.leases.len() == REMEMBERED {
+                self.leases.remove(0);
+            }
+            self.leases.push(lease_id(pool, grant));
+        }
+        self.last = Some(deed.clone());
+    }
+
+    fn acquire(&mut self, now: Time) -> Deed {
+        if self.dice.once_in(6)
+            && let Some((pool, ask, since)) = self.asked.clone()
+        {
+            // The reply of the store was lost, and the broker asks once more.
+            let retried_for = Some(now.since(since));
+            return Deed::Acquire(pool, Ask { retried_for, ..ask });
+        }
+        self.secrets += 1;
+        let selectors = ["c=1", "c in (1,2)", "c!=1", "c notin (1,2)", "c", "!c", "c=1,d", "c=4"];
+        let selector = if self.dice.once_in(3) { *self.dice.pick(&selectors) } else { "" };
+        let tag = |dice: &mut Dice| RequestTag {
+            id: (*dice.pick(&["r1", "r2", "r3"])).to_owned(),
+            digest: (*dice.pick(&["same", "same", "same", "other"])).to_owned(),
+        };
+        let ask = Ask {
+            holder: holder(self.key()),
+            ttl: ttl(&mut self.dice),
+            selector: Selector::parse(selector).expect("a selector"),
+            session: self.dice.once_in(8).then(|| self.session()),
+            request: self.dice.once_in(3).then(|| tag(&mut self.dice)),
+            secret: secret(self.secrets),
+            // Rarely it is the first message that was lost, not its reply.
+            retried_for: self.dice.once_in(20).then_some(Span(200)),
+        };
+        let pool = self.pool();
+        self.asked = Some((pool.clone(), ask.clone(), now));
+        Deed::Acquire(pool, ask)
+    }
+
+    /// How long nothing happens: mostly until something is just about to, or just did.
+    fn pause(&mut self) -> Span {
+        Span(*self.dice.pick(&[
+            0, 0, 1, 1, 1, 250, 4_999, 5_000, 5_001, 9_999, 10_000, 19_999, 20_000, 29_999, 30_000,
+            59_999, 60_000, 3_600_000, 86_400_000,
+        ]))
+    }
+
+    fn pool(&mut self) -> PoolName {
+        pool_name(
+            *self.dice.pick::<&str>(&["p", "p", "p", "p", "p", "p", "q", "q", "q", "nowhere"]),
+        )
+    }
+
+    fn pool_to_make(&mut self) -> PoolName {
+        pool_name(*self.dice.pick::<&str>(&POOLS))
+    }
+
+    fn session(&mut self) -> SessionName {
+        if self.dice.once_in(30) {
+            return name("nobody");
+        }
+        name(&format!("s{}", self.dice.below(self.sessions)))
+    }
+
+    fn key(&mut self) -> &'static str {
+        *self.dice.pick::<&str>(&["ann", "ann", "ann", "bob"])
+    }
+
+    fn why(&mut self) -> Invalidation {
+        let reason = *self.dice.pick(&[InvalidReason::Banned, InvalidReason::Operator]);
+        let detail = (*self.dice.pick(&["", "first", "ä \"quoted\"\n"])).to_owned();
+        Invalidation { reason, detail, by: key(self.key()), at: Time(self.dice.below(9)) }
+    }
+
+    /// A lease that was granted, mostly a young one; sometimes one with a wrong part.
+    fn lease(&mut self) -> LeaseId {
+        let lease = match self.leases.last() {
+            None => {
+                let (pool, session) = (pool_name("p"), name("s0"));
+                LeaseId { pool, session, secret: secret(u64::MAX) }
+            }
+            Some(young) if self.dice.once_in(2) => young.clone(),
+            Some(_) => self.dice.pick(&self.leases).clone(),
+        };
+        match self.dice.below(20) {
+            0 => LeaseId { secret: secret(u64::MAX), ..lease },
+            1 => LeaseId { session: self.session(), ..lease },
+            2 => LeaseId { pool: self.pool(), ..lease },
+            _ => lease,
+        }
+    }
+}
+
+fn ttl(dice: &mut Dice) -> Option<Span> {
+    let wishes = [None, Some(1), Some(5_000), Some(10_000), Some(30_000), Some(7_200_000)];
+    dice.pick(&wishes).map(Span)
+}
+
+fn policy(dice: &mut Dice) -> Policy {
+    let policy = Policy {
+        default_ttl: Span::secs(*dice.pick(&[10, 20, 60])),
+        max_ttl: Span::secs(60),
+        max_lifetime: Span::secs(*dice.pick(&[60, 70, 86_400])),
+        rest: Span(*dice.pick(&[0, 0, 1, 10_000])),
+        drain: Span(*dice.pick(&[0, 5_000, 30_000])),
+        ..Policy::default()
+    };
+    assert_eq!(policy.faults(), []);
+    policy
+}
+
+/// A session whose credential may be another's already.
+fn new_session(dice: &mut Dice, number: u64) -> NewSession {
+    let mut labels = Vec::new();
+    if !dice.once_in(3) {
+        labels.push(("c", *dice.pick(&["1", "2", "3"])));
+    }
+    if dice.once_in(3) {
+        labels.push(("d", ""));
+    }
+    let session = labelled(&format!("s{number}"), &labels);
+    if dice.once_in(3) {
+        let fingerprint = Fingerprint::new(&format!("fp-s{}", dice.below(FEW)));
+        return NewSession { fingerprint, ..session };
+    }
+    session
+}

@@ -19,11 +19,16 @@ use telegate::{
     store::{
         self, Error, Health, Store,
         embedded::{Durability, EmbeddedStore},
+        redis::{ClockSource, Options, RedisStore},
     },
 };
 use tempfile::TempDir;
 
-use super::{eventually, rulebook::Rulebook};
+use super::{
+    eventually,
+    redis::{self, RedisServer},
+    rulebook::Rulebook,
+};
 
 /// The pool that a case uses unless it says otherwise.
 pub(crate) const POOL: &str = "p";
@@ -55,6 +60,7 @@ pub(crate) struct Stage {
 enum Place {
     Nowhere { clock: Clock },
     File { dir: TempDir, clock: Clock },
+    Prefix { server: &'static RedisServer, name: String },
 }
 
 impl Stage {
@@ -66,8 +72,11 @@ impl Stage {
             Engine::Embedded => {
                 Place::File { dir: tempfile::tempdir().expect("a temporary directory"), clock }
             }
-            Engine::Redis => return None,
+            Engine::Redis => {
+                Place::Prefix { server: redis::shared()?, name: redis::fresh_prefix() }
+            }
         };
+        place.set_clock(BEGINNING);
         let store = place.connect().await;
         let now = AtomicU64::new(BEGINNING.0);
         Some(Self { store, place, now, secrets: AtomicU64::new(1) })
@@ -90,10 +99,8 @@ impl Stage {
 
     /// Lets time pass.
     pub(crate) fn advance(&self, span: Span) {
-        self.now.fetch_add(span.0, Ordering::Relaxed);
-        match &self.place {
-            Place::Nowhere { clock } | Place::File { clock, .. } => clock.advance(span),
-        }
+        let now = self.now.fetch_add(span.0, Ordering::Relaxed) + span.0;
+        self.place.set_clock(Time(now));
     }
 
     /// A secret that no grant of this stage has.
@@ -248,6 +255,17 @@ impl Stage {
 }
 
 impl Place {
+    fn set_clock(&self, at: Time) {
+        match self {
+            Self::Nowhere { clock } | Self::File { clock, .. } => {
+                clock.advance(at.since(clock.now()));
+            }
+            Self::Prefix { server, name } => {
+                server.command(&["SET", &format!("{name}:clock"), &at.0.to_string()]);
+            }
+        }
+    }
+
     async fn connect(&self) -> Arc<dyn Store> {
         let store: Arc<dyn Store> = match self {
             Self::Nowhere { clock } => Arc::new(Rulebook::new(clock.clone())),
@@ -255,6 +273,12 @@ impl Place {
                 let path = dir.path().join("store");
                 let store = EmbeddedStore::open(&path, clock.clone(), Durability::Process);
                 Arc::new(store.expect("the file can be opened"))
+            }
+            Self::Prefix { server, name } => {
+                let mut options = Options::new(&server.url());
+                options.prefix.clone_from(name);
+                options.clock = ClockSource::Key;
+                Arc::new(RedisStore::connect(options).await.expect("Redis can be reached"))
             }
         };
         let health = store.health();

@@ -30,7 +30,7 @@ const AT_ONCE: u64 = 8;
 
 #[tokio::test]
 async fn embedded_answers_like_the_rulebook() {
-    histories(Engine::Embedded, 48).await;
+    histories(Engine::Embedded, 60).await;
 }
 
 #[tokio::test]
@@ -54,6 +54,61 @@ async fn a_history_is_the_same_each_time_its_seed_is_played() {
         told.push(deeds);
     }
     assert_eq!(told[0], told[1]);
+}
+
+#[tokio::test]
+async fn the_histories_meet_every_outcome() {
+    let mut met = String::new();
+    for seed in 0..40 {
+        let mut stage = Stage::open(Engine::Rulebook).await.expect("the rulebook needs nothing");
+        let mut imagination = Imagination::new(Dice::new(seed));
+        for _ in 0..STEPS {
+            let deed = imagination.next(stage.now());
+            let outcome = play(&mut stage, &deed).await;
+            imagination.remember(&deed, &outcome);
+            writeln!(met, "{outcome:?}").expect("text takes more text");
+        }
+    }
+    for outcome in [
+        "PoolExists",
+        "PoolNotFound",
+        "PoolEmpty",
+        "PoolPaused",
+        "Granted(Err(PoolDraining",
+        "Renewed(Err(PoolDraining",
+        "cause: Lease }",
+        "cause: Rest }",
+        "PoolDepleted",
+        "NoMatchingSession",
+        "Granted(Err(SessionNotFound",
+        "SessionExists",
+        "CredentialExists",
+        "RequestIdReused",
+        "Renewed(Err(LeaseNotFound",
+        "Released(Err(LeaseNotFound",
+        "Session(Err(LeaseNotFound",
+        "Renewed(Err(NotHolder",
+        "Released(Err(NotHolder",
+        "Session(Err(NotHolder",
+        "cause: Released",
+        "cause: Undone",
+        "cause: Surrendered",
+        "cause: Expired",
+        "cause: Invalidated",
+        "cause: Superseded",
+        "state: Ready, wanted",
+        "state: Leased, wanted",
+        "state: Resting, wanted",
+        "replayed: true",
+        "deliveries: 3",
+        "Undone(Ok(true))",
+        "Undone(Ok(false))",
+        "Removed(Ok(()))",
+        "Released(Ok(Released))",
+        "Released(Ok(AlreadyEnded))",
+    ] {
+        assert!(met.contains(outcome), "no history came to `{outcome}`");
+    }
 }
 
 /// Plays many histories, some at once.

@@ -1,0 +1,11 @@
+"""Leases sessions from a Telegate broker.
+
+    with telegate.Pool("demo", "127.0.0.1:50051", key=KEY) as pool:
+        with pool.acquire() as lease:
+            use(lease.credential.telegram)
+"""
+
+from telegate.error import TelegateError
+from telegate.pool import Lease, Pool
+
+__all__ = ["Lease", "Pool", "TelegateError"]

@@ -1,0 +1,174 @@
+"""A pool of a broker, and the leases that it grants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from telegate.error import TelegateError
+from telegate.v1 import resources_pb2, session_pool_pb2, session_pool_pb2_grpc
+
+CALL_TIMEOUT = timedelta(seconds=10)
+"""How long a call may take, besides the wait that it asks for."""
+
+
+class Pool:
+    """One pool of a broker. Safe to share between threads; close it when done."""
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        *,
+        key: str | None = None,
+        channel_credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Connects lazily to `address`, "host:port".
+
+        Without `channel_credentials` the connection is plaintext, which is for loopback and
+        for networks that encrypt by themselves: the API key and the credentials travel on it.
+        """
+        self.name = name
+        self._metadata = (("x-api-key", key),) if key else ()
+        self._channel = (
+            grpc.secure_channel(address, channel_credentials)
+            if channel_credentials
+            else grpc.insecure_channel(address)
+        )
+        self._stub = session_pool_pb2_grpc.SessionPoolStub(self._channel)
+
+    def acquire(
+        self,
+        *,
+        ttl: timedelta | None = None,
+        wait: timedelta | None = None,
+        session: str = "",
+        selector: str = "",
+        methods: Sequence[str] = (),
+        peer: str = "",
+        form: resources_pb2.CredentialForm = resources_pb2.CREDENTIAL_FORM_RAW,
+        purpose: str = "",
+        request_id: str = "",
+    ) -> Lease:
+        """Leases a session that matches, waiting up to `wait` for one to become free.
+
+        Each parameter is the field of `telegate.v1.AcquireRequest` of the same name.
+        Raises TelegateError, for example with reason POOL_BUSY.
+        """
+        request = session_pool_pb2.AcquireRequest(
+            pool=self.name,
+            ttl=_duration(ttl),
+            wait=_duration(wait),
+            session=session,
+            selector=selector,
+            methods=methods,
+            peer=peer,
+            form=form,
+            purpose=purpose,
+            request_id=request_id,
+        )
+        timeout = CALL_TIMEOUT + (wait or timedelta())
+        return Lease(self, self._call(self._stub.Acquire, request, timeout))
+
+    def status(self) -> resources_pb2.PoolStatus:
+        """Counts the pool's sessions by state."""
+        request = session_pool_pb2.GetPoolStatusRequest(pool=self.name)
+        return self._call(self._stub.GetPoolStatus, request).status
+
+    def close(self) -> None:
+        """Closes the connection. Releases nothing."""
+        self._channel.close()
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _call(
+        self, method: Callable[..., Any], request: Any, timeout: timedelta = CALL_TIMEOUT
+    ) -> Any:
+        try:
+            return method(request, timeout=timeout.total_seconds(), metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise TelegateError.from_rpc(error) from error
+
+
+class Lease:
+    """The exclusive right to one session until `expire_time`.
+
+    As a context manager it releases the session at the end of the block: disconnect from
+    Telegram before. Nothing renews it by itself. Its repr shows no secret.
+    """
+
+    def __init__(self, pool: Pool, granted: session_pool_pb2.AcquireResponse) -> None:
+        self._pool = pool
+        self._lease = granted.lease
+        self.session: resources_pb2.Session = granted.session
+        """The session, with its running cool-downs, proxy and device profile."""
+        self.credential: resources_pb2.Credential = granted.credential
+        """The secret, in the form that was asked for."""
+
+    @property
+    def id(self) -> str:
+        """The lease's secret name. Never log it."""
+        return self._lease.lease_id
+
+    @property
+    def epoch(self) -> int:
+        """The fencing number: rises with every lease of the session."""
+        return self._lease.epoch
+
+    @property
+    def ttl(self) -> timedelta:
+        """The TTL that was granted; where clocks may differ, count it from before the call."""
+        return self._lease.ttl.ToTimedelta()
+
+    @property
+    def expire_time(self) -> datetime:
+        """When the lease ends unless it is renewed, by the broker's clock."""
+        return self._lease.expire_time.ToDatetime(timezone.utc)
+
+    def renew(self, ttl: timedelta | None = None) -> None:
+        """Extends the lease, counted from now. Raises TelegateError LEASE_LOST when it is over."""
+        request = session_pool_pb2.RenewRequest(lease_id=self.id, ttl=_duration(ttl))
+        self._lease = self._pool._call(self._pool._stub.Renew, request).lease
+
+    def release(
+        self,
+        *,
+        rest: timedelta | None = None,
+        error: resources_pb2.TelegramError | None = None,
+    ) -> session_pool_pb2.ReleaseResponse:
+        """Gives the session back. Twice is OK: the outcome then says that it had ended."""
+        request = session_pool_pb2.ReleaseRequest(
+            lease_id=self.id, rest=_duration(rest), error=error
+        )
+        return self._pool._call(self._pool._stub.Release, request)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            self.release()
+        except TelegateError:
+            # The error that ended the block says more than the failure to clean up after it.
+            if error is None:
+                raise
+
+    def __repr__(self) -> str:
+        return f"Lease({self.session.pool}/{self.session.name}, epoch {self.epoch})"
+
+
+def _duration(value: timedelta | None) -> Duration | None:
+    if value is None:
+        return None
+    duration = Duration()
+    # The broker refuses parts of a millisecond.
+    duration.FromMilliseconds(value // timedelta(milliseconds=1))
+    return duration

@@ -1,0 +1,162 @@
+/** Plays a worker against a live broker: TELEGATE_ADDRESS, TELEGATE_KEY, TELEGATE_POOL. */
+
+import { isDeepStrictEqual, inspect } from "node:util";
+
+import { status as Code } from "@grpc/grpc-js";
+
+import { Client, type ClientConfig, Lease, ReleaseOutcome, TelegateError } from "../src/index.js";
+
+/** The largest pool that is emptied before the test calls it endless. */
+const MAX_SESSIONS = 64;
+
+let passed = 0;
+let failed = 0;
+
+function check(sentence: string, got: unknown, wanted: unknown): void {
+  if (isDeepStrictEqual(got, wanted)) {
+    passed += 1;
+    return;
+  }
+  failed += 1;
+  console.log(`FAILED: ${sentence}: got ${inspect(got)}, wanted ${inspect(wanted)}`);
+}
+
+/** The error that the call must end with. */
+async function refusal(call: Promise<Lease | void>): Promise<TelegateError> {
+  try {
+    const granted = await call;
+    await granted?.release();
+  } catch (error) {
+    if (error instanceof TelegateError) {
+      return error;
+    }
+    throw error;
+  }
+  throw new Error("the call went through");
+}
+
+async function missingAndWrongKeysAreRefused(address: string, pool: string): Promise<void> {
+  using keyless = new Client({ address, pool });
+  const missing = await refusal(keyless.acquire());
+  console.log(`without key: ${Code[missing.code]} ${missing.reason}`, missing.metadata);
+  check("no key: the code", missing.code, Code.UNAUTHENTICATED);
+  check("no key: the reason", missing.reason, "API_KEY_MISSING");
+  check("no key: the header to send", missing.metadata["header"], "x-api-key");
+  check("no key: waiting does not help", missing.retryAfterMs, undefined);
+  check("no key: the request has an id", missing.requestId !== "", true);
+
+  using wrong = new Client({ address, pool, key: "tg_wrong" });
+  const invalid = await refusal(wrong.acquire());
+  check("wrong key: the code", invalid.code, Code.PERMISSION_DENIED);
+  check("wrong key: the reason", invalid.reason, "API_KEY_INVALID");
+}
+
+async function aPoolLendsEachSessionOnce(client: Client): Promise<void> {
+  const free = (await client.status()).counts?.free;
+  const leases: Lease[] = [];
+  try {
+    const error = await acquireUntilRefused(client, leases);
+    eachIsAnother(leases);
+    check("every free session was lent", leases.length, free);
+    tellsWhenToRetry(error, client.pool, leases.length);
+    const first = leases[0];
+    if (!first) {
+      throw new Error("no session to lend");
+    }
+    await renewAndRelease(first);
+  } finally {
+    // Also when the run fails: what is not released stays leased for the next run.
+    await Promise.all(leases.map((lease) => lease.release()));
+  }
+  check("all sessions are free again", (await client.status()).counts?.free, free);
+}
+
+async function acquireUntilRefused(client: Client, leases: Lease[]): Promise<TelegateError> {
+  while (leases.length < MAX_SESSIONS) {
+    try {
+      leases.push(await client.acquire({ ttlMs: 60_000 }));
+    } catch (error) {
+      if (error instanceof TelegateError) {
+        return error;
+      }
+      throw error;
+    }
+  }
+  throw new Error(`more than ${MAX_SESSIONS} leases`);
+}
+
+function eachIsAnother(leases: Lease[]): void {
+  const names = leases.map((lease) => lease.session.name);
+  console.log(`acquired: ${names.join(", ")}`);
+  check("none was lent twice", new Set(names).size, leases.length);
+  check("no lease id came twice", new Set(leases.map(({ id }) => id)).size, leases.length);
+  for (const lease of leases) {
+    const { value } = lease.credential;
+    const length = value?.$case === "telegram" ? value.value.authKey.length : 0;
+    check("a credential came with it", length, 256);
+    check("the epoch is set", lease.epoch > 0n, true);
+    const printed = `${inspect(lease)} ${JSON.stringify(lease)} ${lease}`;
+    check("printing hides the lease id", printed.includes(lease.id), false);
+  }
+}
+
+function tellsWhenToRetry(error: TelegateError, pool: string, leased: number): void {
+  console.log(`then: ${Code[error.code]} ${error.reason}, retry after ${error.retryAfterMs} ms`);
+  console.log(`      ${JSON.stringify(error.metadata)}`);
+  check("busy: the code", error.code, Code.RESOURCE_EXHAUSTED);
+  check("busy: the reason", error.reason, "POOL_BUSY");
+  check("busy: the pool", error.metadata["pool"], pool);
+  check("busy: none is free", error.metadata["free"], "0");
+  check("busy: all are leased", error.metadata["leased"], `${leased}`);
+  check("busy: the soonest end is told", "next_release_in" in error.metadata, true);
+  const retryAfterMs = error.retryAfterMs ?? 0;
+  check("busy: waiting helps", 0 < retryAfterMs && retryAfterMs < 90_000, true);
+  check("busy: the request has an id", error.requestId !== "", true);
+}
+
+async function renewAndRelease(lease: Lease): Promise<void> {
+  const before = lease.expireTime;
+  await lease.renew(120_000);
+  console.log(`renewed: ${lease} for ${lease.ttlMs} ms`);
+  check("renewed: the TTL is as wished", lease.ttlMs, 120_000);
+  const moved = lease.expireTime.getTime() - before.getTime();
+  check("renewed: the end has moved", moved > 30_000, true);
+
+  const first = (await lease.release()).outcome;
+  const second = (await lease.release()).outcome;
+  console.log(`released: ${ReleaseOutcome[first]}, again: ${ReleaseOutcome[second]}`);
+  check("released", first, ReleaseOutcome.RELEASE_OUTCOME_RELEASED);
+  check("released twice is OK", second, ReleaseOutcome.RELEASE_OUTCOME_ALREADY_ENDED);
+  const lost = await refusal(lease.renew());
+  check("a released lease is lost", lost.reason, "LEASE_LOST");
+  check("a lost lease is over for good", lost.retryAfterMs, undefined);
+}
+
+async function aBlockReleasesItsLease(client: Client): Promise<void> {
+  const free = (await client.status()).counts?.free ?? 0;
+  {
+    await using lease = await client.acquire();
+    const left = (await client.status()).counts?.free;
+    check(`inside the block ${lease} is held`, left, free - 1);
+  }
+  check("after the block it is free", (await client.status()).counts?.free, free);
+}
+
+async function main(): Promise<void> {
+  const address = process.env["TELEGATE_ADDRESS"] ?? "";
+  const pool = process.env["TELEGATE_POOL"] ?? "demo";
+  const key = process.env["TELEGATE_KEY"] ?? "";
+  const config: ClientConfig = { address, pool, key };
+  try {
+    await missingAndWrongKeysAreRefused(address, pool);
+    using client = new Client(config);
+    await aPoolLendsEachSessionOnce(client);
+    await aBlockReleasesItsLease(client);
+  } catch (error) {
+    check(`the run ends well (${String(error)})`, false, true);
+  }
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exitCode = failed > 0 ? 1 : 0;
+}
+
+await main();

@@ -23,7 +23,7 @@ skipped=77
 
 absent() {
   echo "skipped: $1"
-  exit $skipped
+  exit "$skipped"
 }
 
 # fresh STAMP SOURCE...: whether nothing among the sources is newer than the stamp.
@@ -69,8 +69,10 @@ run_go() {
 }
 
 run_typescript() {
-  node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null &&
-    command -v npm >/dev/null || absent "needs node, 20 or newer, with npm"
+  local current='process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'
+  if ! node -e "$current" 2>/dev/null || ! command -v npm >/dev/null; then
+    absent "needs node, 20 or newer, with npm"
+  fi
   cd "$here/typescript"
   if ! fresh node_modules/.package-lock.json package.json package-lock.json; then
     echo "installing from npm into clients/typescript/node_modules"
@@ -88,8 +90,11 @@ run_typescript() {
 }
 
 run_java() {
-  [[ $(javac -version 2>/dev/null) =~ \ ([0-9]+) && ${BASH_REMATCH[1]} -ge 17 ]] &&
-    command -v mvn >/dev/null || absent "needs a JDK, 17 or newer, and Maven"
+  local version
+  version=$(javac -version 2>/dev/null | sed -E 's/^javac ([0-9]+).*/\1/' || true)
+  if [[ ${version:-0} -lt 17 ]] || ! command -v mvn >/dev/null; then
+    absent "needs a JDK, 17 or newer, and Maven"
+  fi
   cd "$here/java"
   if ! fresh target/built "$proto" src pom.xml; then
     echo "building with Maven, from Maven Central into target/clients/maven"
@@ -97,20 +102,20 @@ run_java() {
       -Dmaven.repo.local="$cache/maven" clean test-compile
     touch target/built
   fi
-  java -cp "target/classes:target/test-classes:$(<target/classpath)" dev.telegate.LiveTest
+  java -cp "target/classes:target/test-classes:$(<target/classpath)" dev.telegate.Live
 }
 
 for variable in TELEGATE_ADDRESS TELEGATE_KEY; do
   if [[ -z ${!variable:-} ]]; then
     echo "clients/test.sh: $variable is not set; name a running broker, its demo will do" >&2
-    exit $usage_error
+    exit "$usage_error"
   fi
 done
 [[ $# -gt 0 ]] || set -- python go typescript java
 for client in "$@"; do
   if [[ ! $client =~ ^(python|go|typescript|java)$ ]]; then
     echo "clients/test.sh: there is no client \"$client\"; python, go, typescript, java are" >&2
-    exit $usage_error
+    exit "$usage_error"
   fi
 done
 
@@ -122,7 +127,13 @@ for client in "$@"; do
   # Not in a condition: there `set -e` would be off inside.
   (
     set -e
-    "run_$client"
+    case $client in
+      python) run_python ;;
+      go) run_go ;;
+      typescript) run_typescript ;;
+      java) run_java ;;
+      *) exit "$usage_error" ;;
+    esac
   )
   code=$?
   set -e

@@ -14,18 +14,18 @@ import java.util.Set;
 import java.util.TreeMap;
 
 /** Plays a worker against a live broker: TELEGATE_ADDRESS, TELEGATE_KEY, TELEGATE_POOL. */
-final class LiveTest {
+final class Live {
     /** The largest pool that is emptied before the test calls it endless. */
     private static final int MAX_SESSIONS = 64;
 
     private int passed;
     private int failed;
 
-    private LiveTest() {}
+    private Live() {}
 
     public static void main(String[] arguments) {
         Map<String, String> environment = System.getenv();
-        LiveTest test = new LiveTest();
+        Live test = new Live();
         try {
             test.run(
                     environment.getOrDefault("TELEGATE_ADDRESS", ""),

@@ -1,6 +1,6 @@
 """Leases sessions from a Telegate broker.
 
-    with telegate.Pool("demo", "127.0.0.1:50051", key=KEY) as pool:
+    with telegate.Pool("demo", "127.0.0.1:7311", key=KEY) as pool:
         with pool.acquire() as lease:
             use(lease.credential.telegram)
 """

@@ -92,9 +92,17 @@ final class Live {
             renewAndRelease(leases.get(0));
         } finally {
             // Also when the run fails: what is not released stays leased for the next run.
-            leases.forEach(Lease::close);
+            leases.forEach(this::releaseInTheEnd);
         }
         check("all sessions are free again", client.status().getCounts().getFree(), free);
+    }
+
+    private void releaseInTheEnd(Lease lease) {
+        try {
+            lease.release();
+        } catch (TelegateException error) {
+            check("released in the end", error, null);
+        }
     }
 
     private static TelegateException acquireUntilRefused(

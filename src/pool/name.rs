@@ -76,7 +76,8 @@ impl PoolName {
 
 impl SessionName {
     /// What a session name may be, for messages.
-    pub const RULE: &str = "1 to 64 of A-Z, a-z, 0-9, '.', '_', '@', '+' and '-', starting with a letter, digit or '+'";
+    pub const RULE: &str = "1 to 64 of A-Z, a-z, 0-9, '.', '_', '@', '+' and '-', \
+                            starting with a letter, digit or '+'";
 
     /// Checks a session name.
     #[must_use]

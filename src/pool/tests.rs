@@ -6,7 +6,7 @@ use super::*;
 
 const START: Time = Time(1_000_000_000);
 
-/// Plays a table: each line is a deed, and after `->` its outcome. Times are seconds from the start.
+/// Plays a table: each line is a deed, and after `->` its outcome. Times count from the start.
 #[track_caller]
 fn play(table: &str) {
     let mut stage = Stage::new();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::scripts::Verb;
-use crate::pool::{Ask, Labels, PoolMode, Requirement, Selector, Span};
+use crate::pool::{Ask, Labels, PoolMode, Requirement, Selector, SessionName, Span};
 
 /// One run of a script.
 pub(super) struct Call {
@@ -63,7 +63,7 @@ impl<'a> PackedAsk<'a> {
             key: ask.holder.key.as_str(),
             purpose: &ask.holder.purpose,
             ttl: ask.ttl,
-            session: ask.session.as_ref().map(|session| session.as_str()),
+            session: ask.session.as_ref().map(SessionName::as_str),
             request: ask.request.as_ref().map(|tag| tag.id.as_str()),
             digest: ask.request.as_ref().map(|tag| tag.digest.as_str()),
             retried: ask.retried_for.is_some(),

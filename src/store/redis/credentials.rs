@@ -106,15 +106,21 @@ impl Inner {
     pub(super) async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
         let about = About { wanted: REMOVABLE, ..About::session(pool, session) };
         let mut patience = Patience::new();
+        // Asked before, so that the claim is known even where the reply that tells it is lost.
+        let (fingerprint, name) = self.credential(pool, session, &mut patience).await?;
+        let there_was_one = !name.is_empty();
+        let mut patience = patience.without_doubt();
         let call = Call::new(Verb::Remove, self.keys.pool(pool)).with(session.as_str());
         let reply = self.link.run(&call, &mut patience).await?;
-        if patience.in_doubt() && reply.is("session_not_found") {
-            // Taken for the doing of an attempt whose reply was lost. Its claim is left over.
-            return Ok(());
-        }
-        let mut removed = reply.expect("removed", about)?;
-        let fingerprint = Fingerprint::new(&removed.text()?);
-        let claim = Claim { fingerprint: &fingerprint, pool, session, name: removed.text()? };
+        let (fingerprint, name) =
+            if patience.in_doubt() && there_was_one && reply.is("session_not_found") {
+                // Taken for the doing of an attempt whose reply was lost.
+                (fingerprint, name)
+            } else {
+                let mut removed = reply.expect("removed", about)?;
+                (Fingerprint::new(&removed.text()?), removed.text()?)
+            };
+        let claim = Claim { fingerprint: &fingerprint, pool, session, name };
         self.unclaim(&claim, "", &mut patience).await;
         Ok(())
     }
@@ -132,12 +138,14 @@ impl Inner {
             let (pool, session) = claimant(&reply.text()?)?;
             let stale = now > Time(reply.number()? + CLAIM_STALE_MS);
             let value = reply.text()?;
-            let is_news = value != left_over;
-            if stale && is_news && !self.holds(&pool, &session, claim, patience).await? {
-                left_over = value;
-            } else {
+            if !stale || value == left_over {
                 return Ok(Claimed::Elsewhere(pool, session));
             }
+            let (kept, _) = self.credential(&pool, &session, patience).await?;
+            if kept == *claim.fingerprint {
+                return Ok(Claimed::Elsewhere(pool, session));
+            }
+            left_over = value;
         }
     }
 
@@ -155,17 +163,16 @@ impl Inner {
             .with(claim.name.as_str())
     }
 
-    async fn holds(
+    /// Which credential a session has and by which claim, both empty where there is no session.
+    async fn credential(
         &self,
         pool: &PoolName,
         session: &SessionName,
-        claim: &Claim<'_>,
         patience: &mut Patience,
-    ) -> Result<bool> {
-        let call = Call::new(Verb::Holds, self.keys.pool(pool))
-            .with(session.as_str())
-            .with(claim.fingerprint.as_str());
+    ) -> Result<(Fingerprint, String)> {
+        let call = Call::new(Verb::Credential, self.keys.pool(pool)).with(session.as_str());
         let reply = self.link.run(&call, patience).await?;
-        reply.expect("holds", About::session(pool, session))?.flag()
+        let mut kept = reply.expect("credential", About::session(pool, session))?;
+        Ok((Fingerprint::new(&kept.text()?), kept.text()?))
     }
 }

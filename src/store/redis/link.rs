@@ -86,6 +86,11 @@ impl Patience {
         Self { total, until: clock::moment() + total, doubted: None }
     }
 
+    /// What is left of it for the next step of a call: another script, not run yet.
+    pub(super) fn without_doubt(self) -> Self {
+        Self { doubted: None, ..self }
+    }
+
     /// Whether an earlier attempt may have run.
     pub(super) fn in_doubt(&self) -> bool {
         self.doubted.is_some()

@@ -207,7 +207,7 @@ impl Reply {
     }
 
     pub(super) fn number(&mut self) -> Result<u64> {
-        number(self.fields.next())
+        number(self.fields.next().as_ref())
     }
 
     pub(super) fn time(&mut self) -> Result<Time> {
@@ -233,7 +233,8 @@ impl Reply {
         };
         let mut counts = counts.into_iter();
         let mut count = || {
-            u32::try_from(number(counts.next())?).map_err(|_| broken("a count beyond all bounds"))
+            u32::try_from(number(counts.next().as_ref())?)
+                .map_err(|_| broken("a count beyond all bounds"))
         };
         Ok(PoolCounts {
             total: count()?,
@@ -254,7 +255,7 @@ impl Reply {
             "rest" => ReleaseCause::Rest,
             _ => return Err(broken("an unknown cause of release")),
         };
-        Ok(Some(NextRelease { after: Span(number(after)?), cause }))
+        Ok(Some(NextRelease { after: Span(number(after.as_ref())?), cause }))
     }
 
     fn shown_session(&mut self, at: Time) -> Result<SessionView> {
@@ -349,9 +350,9 @@ fn unpack<'a, T: Deserialize<'a>>(packed: &'a [u8]) -> Result<T> {
     rmp_serde::from_slice(packed).map_err(|_| broken("a record that does not decode"))
 }
 
-fn number(value: Option<Value>) -> Result<u64> {
+fn number(value: Option<&Value>) -> Result<u64> {
     match value {
-        Some(Value::Int(number)) => u64::try_from(number).map_err(|_| broken("a negative number")),
+        Some(Value::Int(number)) => u64::try_from(*number).map_err(|_| broken("a negative number")),
         _ => Err(broken("no number where one belongs")),
     }
 }

@@ -46,8 +46,8 @@ verbs! {
     /// A step of creating a pool.
     ListPool = [] "list_pool.lua",
     ListPools = [] "list_pools.lua",
-    /// A step of adding a session.
-    Holds = [STANDING] "holds.lua",
+    /// A step of adding or removing a session.
+    Credential = [STANDING] "credential.lua",
     /// A step of adding a session.
     Claim = [] "claim.lua",
     /// A step of adding or removing a session.

@@ -90,18 +90,18 @@ impl Dialer {
                 Ok::<(), SendError>(())
             });
         let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connected.map_err(unusable)?;
+        let mut connection = connected.map_err(|error| unusable(&error))?;
         let mut hello = redis::pipe();
         hello.cmd("INFO").cmd("CLIENT").arg("ID");
         let (info, id): (String, u64) =
-            hello.query_async(&mut connection).await.map_err(unusable)?;
+            hello.query_async(&mut connection).await.map_err(|error| unusable(&error))?;
         let run = check(&info)?;
         if let Some(before) = before.filter(|before| before.run == run) {
             drop_peer(&mut connection, before).await?;
         }
         let wire =
             Wire { connection, scripts: Arc::clone(&self.scripts), peer: Peer { run, id }, loss };
-        wire.load().await.map_err(unusable)?;
+        wire.load().await.map_err(|error| unusable(&error))?;
         Ok(wire)
     }
 }
@@ -157,7 +157,7 @@ async fn drop_peer(connection: &mut MultiplexedConnection, peer: &Peer) -> Resul
             tracing::warn!("Redis does not let this user run CLIENT KILL; allow +client|kill");
             Ok(())
         }
-        Err(error) => Err(unusable(error)),
+        Err(error) => Err(unusable(&error)),
     }
 }
 
@@ -191,12 +191,12 @@ fn check(info: &str) -> Result<String> {
 }
 
 /// What an error means while connecting.
-fn unusable(error: RedisError) -> Error {
+fn unusable(error: &RedisError) -> Error {
     if error.kind() == ErrorKind::RESP3NotSupported {
         let (major, minor) = OLDEST;
         return Error::Broken(format!("this Redis is too old; {major}.{minor} or newer is needed"));
     }
-    Fault::of(&error).into_error()
+    Fault::of(error).into_error()
 }
 
 #[cfg(test)]

@@ -4,4 +4,5 @@
 mod conformance;
 mod harness;
 mod model;
+mod redis_link;
 mod tidy;

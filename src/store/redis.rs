@@ -13,6 +13,7 @@ mod options;
 mod reply;
 mod scripts;
 mod wire;
+mod witness;
 
 use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
 
@@ -26,6 +27,7 @@ use self::{
     link::{Failure, Link, Patience},
     reply::{About, Reply},
     scripts::Verb,
+    witness::Witnesses,
 };
 use super::{Error, Health, Result, Store};
 use crate::pool::{
@@ -51,6 +53,7 @@ pub struct RedisStore {
 struct Inner {
     link: Link,
     keys: Keys,
+    witnesses: Arc<Witnesses>,
 }
 
 impl RedisStore {
@@ -61,8 +64,10 @@ impl RedisStore {
     /// `Broken` when the options, the password or the server's configuration need a person;
     /// `Unavailable` and `Recovering` when the same may succeed later.
     pub async fn connect(options: Options) -> Result<Self> {
-        let link = Link::open(&options).await?;
-        Ok(Self { inner: Arc::new(Inner { link, keys: Keys::new(&options) }) })
+        let keys = Keys::new(&options);
+        let witnesses = Arc::new(Witnesses::new(keys.clone()));
+        let link = Link::open(&options, Arc::clone(&witnesses)).await?;
+        Ok(Self { inner: Arc::new(Inner { link, keys, witnesses }) })
     }
 
     async fn run(&self, call: Call) -> Result<Reply> {
@@ -191,7 +196,10 @@ impl Store for RedisStore {
                         ..About::pool(pool)
                     };
                     let answer = reply.grant(about);
-                    if matches!(answer, Ok(_) | Err(Error::Refused(_))) {
+                    if let Ok(grant) = &answer {
+                        self.inner.witnesses.note(pool, &grant.record.name, &grant.lease);
+                    }
+                    if matches!(answer, Ok(_) | Err(Error::Refused(_) | Error::Recovering(_))) {
                         doubt.resolve();
                     }
                     return answer;
@@ -218,7 +226,9 @@ impl Store for RedisStore {
 
     async fn renew(&self, lease: &LeaseId, key: &KeyId, ttl: Option<Span>) -> Result<Lease> {
         let call = self.lease_call(Verb::Renew, lease).with(key.as_str()).with(millis(ttl));
-        self.run(call).await?.lease(About::session(&lease.pool, &lease.session))
+        let renewed = self.run(call).await?.lease(About::session(&lease.pool, &lease.session))?;
+        self.inner.witnesses.note(&lease.pool, &lease.session, &renewed);
+        Ok(renewed)
     }
 
     async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {

@@ -397,3 +397,67 @@ async fn a_verb_whose_reply_is_lost_answers_as_if_it_had_run_once() {
     assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
     assert!(proxy.has_lost_it());
 }
+
+/// A broker on a Redis that comes back from a snapshot without what was done since.
+async fn with_a_lost_moment(lost: impl AsyncFnOnce(&Broker, LeaseId)) -> Option<Broker> {
+    let mut broker = Broker::start(Keeps::Nothing, &["a", "b"]).await?;
+    let policy = Policy {
+        min_ttl: Span::secs(1),
+        default_ttl: Span::secs(1),
+        max_ttl: Span::secs(4),
+        drain: Span::ZERO,
+        ..Policy::default()
+    };
+    let brief = pool_name("brief");
+    broker.store.create_pool(&brief, policy).await.expect("the pool is new");
+    broker.store.add(&brief, session("c")).await.expect("the session is new");
+    let lease = broker.lend().await;
+    broker.server.command(&["SAVE"]);
+    lost(&broker, lease).await;
+    broker.server.stop();
+    assert!(broker.server.start_again());
+    eventually("the store answers again", RECOVERS_WITHIN, async || {
+        broker.store.status(&pool_name(POOL)).await.ok()
+    })
+    .await;
+    Some(broker)
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_a_grant_grants_nothing_until_the_lost_lease_is_over() {
+    let brief = || pool_name("brief");
+    let lost = async |broker: &Broker, _| {
+        let ask = want().ask(|| secret(99));
+        broker.store.acquire(&brief(), ask).await.expect("it is free");
+    };
+    let Some(broker) = with_a_lost_moment(lost).await else { return };
+    let back = Instant::now();
+    let acquire = async || broker.store.acquire(&brief(), want().ask(|| secret(100))).await;
+    let refused = acquire().await;
+    assert!(matches!(refused, Err(Error::Recovering(_))), "{refused:?}");
+    // The other pool has lost nothing.
+    broker.lend().await;
+    eventually("the pool grants again", RECOVERS_WITHIN, async || acquire().await.ok()).await;
+    assert!(back.elapsed() >= Duration::from_secs(2), "after {:?}", back.elapsed());
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_a_renewal_grants_nothing_either() {
+    let lost = async |broker: &Broker, lease| {
+        let renewed = broker.store.renew(&lease, &key(ANN), Some(Span::secs(300))).await;
+        assert_eq!(renewed.expect("it lives").ttl, Span::secs(300));
+    };
+    let Some(broker) = with_a_lost_moment(lost).await else { return };
+    let refused = broker.acquire().await;
+    assert!(matches!(refused, Err(Error::Recovering(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_only_a_release_goes_on() {
+    let lost = async |broker: &Broker, lease| {
+        broker.release(&lease).await.expect("it lives");
+    };
+    let Some(broker) = with_a_lost_moment(lost).await else { return };
+    broker.lend().await;
+    assert!(broker.acquire().await.is_err_and(|error| is_busy(&error)));
+}

@@ -19,6 +19,7 @@ use super::{
     options::Options,
     reply::Reply,
     wire::{Dialer, Peer, Wire},
+    witness::Witnesses,
 };
 use crate::{
     clock,
@@ -34,6 +35,9 @@ const REPLY: Duration = Duration::from_millis(500);
 const GRACE: Duration = Duration::from_millis(250);
 /// How often a call loads the scripts before it gives up.
 const LOADS: u32 = 3;
+/// For how long nothing is sent to a server that has started anew, so that every broker can ask it
+/// what it still knows before any of them lends again: longer than the longest pause below.
+const SETTLE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between attempts to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -105,13 +109,13 @@ impl Patience {
 
 impl Link {
     /// Connects, once, and keeps the connection from then on.
-    pub(super) async fn open(options: &Options) -> Result<Self> {
+    pub(super) async fn open(options: &Options, witnesses: Arc<Witnesses>) -> Result<Self> {
         let dialer = Dialer::new(options)?;
         let wire = dialer.dial(None).await?;
         let (state, state_seen) = watch::channel(State::Up(Arc::new(wire)));
         let (health, health_seen) = watch::channel(Health::Up);
         let closing = CancellationToken::new();
-        let keeper = Keeper { dialer, state, health };
+        let keeper = Keeper { dialer, witnesses, state, health };
         tokio::spawn(closing.clone().run_until_cancelled_owned(keeper.run()));
         Ok(Self { state: state_seen, health: health_seen, closing })
     }
@@ -234,6 +238,7 @@ impl From<Error> for Why {
 /// Replaces the connection whenever it is lost. Between losses it sleeps.
 struct Keeper {
     dialer: Dialer,
+    witnesses: Arc<Witnesses>,
     state: watch::Sender<State>,
     health: watch::Sender<Health>,
 }
@@ -257,7 +262,7 @@ impl Keeper {
     async fn redial(&self, peer: &Peer, since: Instant, lost: &str) -> Wire {
         let mut pause = BACKOFF.0;
         loop {
-            match self.dialer.dial(Some(peer)).await {
+            match self.meet(peer, since).await {
                 Ok(wire) => return wire,
                 Err(error) => {
                     // A connection that is replaced at once is no outage.
@@ -270,6 +275,20 @@ impl Keeper {
             sleep(pause).await;
             pause = (pause * 2).min(BACKOFF.1);
         }
+    }
+
+    /// Connects, and if the server has started anew, asks what it still knows.
+    async fn meet(&self, before: &Peer, since: Instant) -> Result<Wire> {
+        let wire = self.dialer.dial(Some(before)).await?;
+        if !wire.peer().is_of_same_server(before) {
+            self.health.send_replace(Health::Down);
+            self.down(since, Why::Recovering("Redis has started anew".to_owned()));
+            timeout_at(clock::moment() + SETTLE, self.witnesses.question(&wire))
+                .await
+                .map_err(|_| Error::Unavailable("Redis does not answer".to_owned()))??;
+            sleep(SETTLE).await;
+        }
+        Ok(wire)
     }
 
     fn down(&self, since: Instant, why: Why) {

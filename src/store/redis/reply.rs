@@ -202,6 +202,10 @@ impl Reply {
                 state: state(&self.text()?)?,
                 wanted: about.wanted,
             },
+            "recovering" => {
+                let why = "it has lost leases that it had acknowledged; they must be over first";
+                return Err(Error::Recovering(why.to_owned()));
+            }
             _ => return Err(broken("an unknown tag")),
         })
     }

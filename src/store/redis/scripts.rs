@@ -43,6 +43,8 @@ verbs! {
     GetPool = [STANDING, COUNTS] "get_pool.lua",
     SetMode = [STANDING, COUNTS] "set_mode.lua",
     Status = [STANDING, COUNTS] "status.lua",
+    /// What a server that has started anew is asked.
+    Recall = [STANDING] "recall.lua",
     /// A step of creating a pool.
     ListPool = [] "list_pool.lua",
     ListPools = [] "list_pools.lua",

@@ -45,6 +45,13 @@ pub(super) struct Peer {
     id: u64,
 }
 
+impl Peer {
+    /// Whether both connections are to one server process.
+    pub(super) fn is_of_same_server(&self, other: &Self) -> bool {
+        self.run == other.run
+    }
+}
+
 /// That a connection is lost, and the first reason.
 #[derive(Default)]
 struct Loss {

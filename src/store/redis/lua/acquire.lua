@@ -7,6 +7,7 @@
 -- refuses pool_not_found · request_id_reused · pool_paused · pool_draining · pool_empty
 --         session_not_found · {pool_busy, counts, after, cause} · {pool_depleted, counts}
 --         {no_matching_session, counts}
+--         recovering: see recall.lua
 local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
@@ -90,7 +91,9 @@ if ask.request then
     end
   end
 end
-if pool.mode == 'Paused' then
+if (pool.hold_until or 0) > now then
+  return { 'recovering' }
+elseif pool.mode == 'Paused' then
   return { 'pool_paused' }
 elseif pool.mode == 'Draining' then
   return { 'pool_draining' }

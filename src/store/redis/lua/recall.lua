@@ -1,0 +1,22 @@
+-- recall: sees whether the store still knows a lease that it once acknowledged. If not, it has lost
+-- its last moments, and no grant of the pool is made until every lease that may have been lost
+-- with them is over.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    1 session · 2 epoch of the lease · 3 its acknowledged expiry
+-- returns {recalled, known | lost}
+-- refuses pool_not_found
+local pool = read_pool()
+if not pool then
+  return { 'pool_not_found' }
+end
+local epoch, expiry = tonumber(ARGV[2]), tonumber(ARGV[3])
+local standing = read_standing(ARGV[1])
+local lease = standing.lease
+local shorter = standing.epoch == epoch and lease and lease.expires_at < expiry
+if standing.epoch < epoch or shorter then
+  pool.hold_until = math.max(pool.hold_until or 0, now + pool.policy.max_ttl)
+  redis.call('SET', META, cmsgpack.pack(pool))
+  return { 'recalled', 'lost' }
+end
+return { 'recalled', 'known' }

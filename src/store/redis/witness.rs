@@ -1,0 +1,106 @@
+//! What Redis must still know when it comes back: the newest leases that it has acknowledged.
+//!
+//! A Redis that restarts from an older snapshot, or a replica that takes over, has lost its newest
+//! writes and no others. So if it knows the newest lease of a pool, it has lost no lease of that
+//! pool; and if it does not, a session that looks free may be in use.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    argument::Call,
+    keys::Keys,
+    reply::{About, Reply},
+    scripts::Verb,
+    wire::Wire,
+};
+use crate::{
+    pool::{Lease, PoolName, SessionName, Time},
+    store::{Error, Result},
+};
+
+/// How many leases of the same millisecond are kept. More tell nothing new.
+const MAX_KEPT: usize = 64;
+
+/// The newest acknowledged leases of each pool that this broker lends from.
+pub(super) struct Witnesses {
+    keys: Keys,
+    newest: Mutex<HashMap<PoolName, Newest>>,
+}
+
+#[derive(Clone)]
+struct Newest {
+    /// When they were granted or renewed.
+    at: Time,
+    leases: Vec<Witness>,
+}
+
+#[derive(Clone)]
+struct Witness {
+    session: SessionName,
+    epoch: u64,
+    expires_at: Time,
+}
+
+impl Witnesses {
+    pub(super) fn new(keys: Keys) -> Self {
+        Self { keys, newest: Mutex::default() }
+    }
+
+    /// Remembers a lease as it was granted or renewed.
+    pub(super) fn note(&self, pool: &PoolName, session: &SessionName, lease: &Lease) {
+        let at = lease.expires_at - lease.ttl;
+        let Lease { epoch, expires_at, .. } = *lease;
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match newest.get_mut(pool) {
+            Some(known) => known,
+            None => newest
+                .entry(pool.clone())
+                .or_insert_with(|| Newest { at, leases: Vec::with_capacity(1) }),
+        };
+        if at > known.at {
+            known.at = at;
+            known.leases.clear();
+        }
+        if at == known.at && known.leases.len() < MAX_KEPT {
+            known.leases.push(Witness { session: session.clone(), epoch, expires_at });
+        }
+    }
+
+    /// Asks a server that has started anew about all of them; it holds the grants of each pool
+    /// that has lost one.
+    pub(super) async fn question(&self, wire: &Wire) -> Result<()> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for (pool, Newest { leases, .. }) in newest {
+            for witness in leases {
+                if !self.knows(wire, &pool, &witness).await? {
+                    tracing::error!(
+                        %pool,
+                        "Redis came back without leases that it had acknowledged; nothing is \
+                         granted from the pool until they are over; see appendfsync and AOF"
+                    );
+                    // It has said what it had to: the next restart is another matter.
+                    self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(&pool);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn knows(&self, wire: &Wire, pool: &PoolName, witness: &Witness) -> Result<bool> {
+        let Witness { session, epoch, expires_at } = witness;
+        let call = Call::new(Verb::Recall, self.keys.pool(pool))
+            .with(session.as_str())
+            .with(epoch.to_string())
+            .with(expires_at.0.to_string());
+        let answer = wire.send(&call).await;
+        let reply = Reply::read(answer.map_err(|error| Error::Unavailable(error.to_string()))?)?;
+        if reply.is("pool_not_found") {
+            return Ok(false);
+        }
+        Ok(reply.expect("recalled", About::pool(pool))?.text()? == "known")
+    }
+}

@@ -76,6 +76,33 @@ impl fmt::Debug for Span {
     }
 }
 
+/// RFC 3339 in UTC, with milliseconds where there are any: `2025-11-21T18:33:20Z`.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (secs, millis) = (self.0 / 1000, self.0 % 1000);
+        let (year, month, day) = civil(secs / 86_400);
+        let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        if millis > 0 {
+            write!(f, ".{millis:03}")?;
+        }
+        f.write_str("Z")
+    }
+}
+
+/// The Gregorian year, month and day of a day counted from the Unix epoch. Years are counted from
+/// March, so that the leap day is the last of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
 /// Seconds with as many decimals as it needs: `12.5s`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,6 +123,22 @@ mod tests {
     fn a_span_prints_its_seconds_without_idle_zeros() {
         let printed = [0, 30_000, 12_500, 50, 1_001].map(|ms| Span(ms).to_string());
         assert_eq!(printed, ["0s", "30s", "12.5s", "0.05s", "1.001s"]);
+    }
+
+    #[test]
+    fn a_time_prints_as_rfc_3339() {
+        let printed = [0, 951_782_400_000, 1_763_750_000_000, 1_735_689_599_999, 4_102_444_800_050]
+            .map(|ms| Time(ms).to_string());
+        assert_eq!(
+            printed,
+            [
+                "1970-01-01T00:00:00Z",
+                "2000-02-29T00:00:00Z",
+                "2025-11-21T18:33:20Z",
+                "2024-12-31T23:59:59.999Z",
+                "2100-01-01T00:00:00.050Z",
+            ]
+        );
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Telegate lends scarce, exclusive sessions to one worker at a time.
 //!
 //! In reading order: [`pool`] has the rules, [`clock`] the time, [`store`] the two engines that
-//! run the rules durably, [`credential`] what is lent, [`proto`] the contract.
+//! run the rules durably, [`credential`] what is lent, [`proto`] the contract, [`keys`] who
+//! may call.
 
 pub mod pool;
 
@@ -11,3 +12,5 @@ pub mod store;
 pub mod credential;
 
 pub mod proto;
+
+pub mod keys;

@@ -1,8 +1,8 @@
 //! Telegate lends scarce, exclusive sessions to one worker at a time.
 //!
 //! In reading order: [`pool`] has the rules, [`clock`] the time, [`store`] the two engines that
-//! run the rules durably, [`credential`] what is lent, [`proto`] the contract, [`keys`] who
-//! may call.
+//! run the rules durably, [`credential`] what is lent, [`proto`] the contract, [`keys`] and
+//! [`config`] how it is run, [`telemetry`] what it tells.
 
 pub mod pool;
 
@@ -14,3 +14,6 @@ pub mod credential;
 pub mod proto;
 
 pub mod keys;
+
+pub mod config;
+pub mod telemetry;

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`pool`] has the rules, [`clock`] the time, [`store`] the two engines that
 //! run the rules durably, [`credential`] what is lent, [`proto`] the contract, [`keys`] and
-//! [`config`] how it is run, [`telemetry`] what it tells.
+//! [`config`] how it is run, [`telemetry`] what it tells, and [`server`] serves it all.
 
 pub mod pool;
 
@@ -17,3 +17,5 @@ pub mod keys;
 
 pub mod config;
 pub mod telemetry;
+
+pub mod server;

@@ -1,0 +1,176 @@
+//! The server: one port, the whole stack in one function, one way in.
+
+mod auth;
+mod call;
+mod convert;
+mod delivery;
+mod edge;
+mod handlers;
+mod health;
+pub mod status;
+
+use std::{fs, future::Future, io, path::Path, path::PathBuf, sync::Arc};
+
+use thiserror::Error;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::transport::{
+    Certificate, Identity, Server, ServerTlsConfig,
+    server::{Router, TcpIncoming},
+};
+use tower::layer::util::{Identity as NoLayer, Stack};
+
+use self::{
+    auth::Keys,
+    edge::{EdgeLayer, Gate},
+    handlers::{AdminService, PoolService},
+};
+use crate::{
+    config::{ServerConfig, Tls},
+    keys,
+    proto::{
+        self,
+        v1::{session_admin_server::SessionAdminServer, session_pool_server::SessionPoolServer},
+    },
+    store::{Health, Store},
+};
+
+/// Why nothing is served. Each message says what to do next.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Keys(keys::Error),
+    /// The key file has no keys.
+    #[error("key file {0} has no keys; make one with `telegate keys new`")]
+    NoKeys(PathBuf),
+    /// A file for TLS cannot be read.
+    #[error("{path}: {source}; name a PEM file that this user may read")]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The files for TLS do not fit.
+    #[error("tls: {0}; check that cert, key and client_ca are PEM and belong together")]
+    Tls(String),
+    /// The transport failed.
+    #[error("the server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors for reflection cannot be read.
+    #[error("reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Serves until `shutdown` resolves; then tells probes that it no longer serves, refuses new calls,
+/// lets those under way finish, closes the connections, and returns. What takes longer than the
+/// drain timeout is cut. Closing the store is the caller's.
+///
+/// # Errors
+///
+/// When keys or certificates cannot be used, before anything is served.
+pub async fn serve(
+    listener: TcpListener,
+    store: Arc<dyn Store>,
+    config: ServerConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let keys = Arc::new(Keys::open(config.keys.clone())?);
+    let gate = Arc::new(Gate::new(keys.clone(), config.clone()));
+    let mut reporter = tonic_health::server::HealthReporter::new();
+    health::tell(&reporter, Health::Down).await;
+    let router = stack(&config, gate.clone(), store.clone(), reporter.clone())?;
+    let following = Task(tokio::spawn(health::follow(reporter.clone(), store.health())));
+    let _keys = Task(tokio::spawn(async move { keys.follow().await }));
+
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let (close, closing) = oneshot::channel::<()>();
+    let serving = router.serve_with_incoming_shutdown(incoming, async {
+        let _ = closing.await;
+    });
+    tokio::pin!(serving);
+    tokio::select! {
+        served = &mut serving => return Ok(served?),
+        () = shutdown => tracing::info!("shutting down"),
+    }
+
+    drop(following);
+    health::tell(&reporter, Health::Down).await;
+    gate.shut();
+    let finish = async {
+        gate.idle().await;
+        health::forget(&mut reporter).await;
+        let _ = close.send(());
+    };
+    let drained = tokio::time::timeout(config.drain_timeout, async {
+        let (served, ()) = tokio::join!(serving, finish);
+        served
+    });
+    let Ok(served) = drained.await else {
+        tracing::warn!("calls or connections outlasted the drain timeout and were cut");
+        return Ok(());
+    };
+    Ok(served?)
+}
+
+/// Everything that a call passes, from the socket to the handlers.
+fn stack(
+    config: &ServerConfig,
+    gate: Arc<Gate>,
+    store: Arc<dyn Store>,
+    reporter: tonic_health::server::HealthReporter,
+) -> Result<Router<Stack<EdgeLayer, NoLayer>>, Error> {
+    let limits = &config.limits;
+    let mut server = Server::builder()
+        .max_concurrent_streams(limits.max_streams)
+        .http2_keepalive_interval(Some(limits.keepalive_interval))
+        .http2_keepalive_timeout(Some(limits.keepalive_timeout));
+    if let Some(tls) = &config.tls {
+        server = server.tls_config(tls_config(tls)?).map_err(|error| {
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            Error::Tls(source.unwrap_or_else(|| error.to_string()))
+        })?;
+    }
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let health = tonic_health::server::HealthService::from_health_reporter(reporter);
+    Ok(server
+        .layer(EdgeLayer(gate))
+        .add_service(
+            SessionPoolServer::new(PoolService::new(store.clone()))
+                .max_decoding_message_size(limits.max_message),
+        )
+        .add_service(
+            SessionAdminServer::new(AdminService::new(store))
+                .max_decoding_message_size(limits.max_message),
+        )
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?))
+}
+
+fn tls_config(tls: &Tls) -> Result<ServerTlsConfig, Error> {
+    let identity = Identity::from_pem(read(&tls.cert)?, read(&tls.key)?);
+    let config = ServerTlsConfig::new().identity(identity);
+    Ok(match &tls.client_ca {
+        Some(authority) => config.client_ca_root(Certificate::from_pem(read(authority)?)),
+        None => config,
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::TlsFile { path: path.to_owned(), source })
+}
+
+/// A task that ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

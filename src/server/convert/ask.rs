@@ -1,0 +1,362 @@
+//! Requests, checked and in the words of the rules.
+
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+use super::{Check, Form, quote, secret};
+use crate::{
+    pool::{
+        Ask, Credential, Holder, InvalidReason, Invalidation, KeyId, LABEL_KEY_RULE,
+        LABEL_VALUE_RULE, Labels, LeaseId, LeaseSecret, MAX_LABELS, NewSession, Policy, PoolName,
+        RequestTag, Selector, SessionName, SessionState, Span, Time, is_label_key, is_label_value,
+    },
+    proto::v1,
+    server::status::Fault,
+};
+
+/// The longest wish for a TTL.
+const MAX_TTL: Span = Span::hours(24 * 30);
+/// The longest wait, and the longest rest.
+const DAY: Span = Span::hours(24);
+/// The longest request id, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+/// The longest purpose, in bytes.
+const MAX_PURPOSE: usize = 256;
+/// The most methods that an Acquire names.
+const MAX_METHODS: usize = 16;
+/// The longest method or peer, in bytes.
+const MAX_SUBJECT: usize = 128;
+/// The longest reason in words, in bytes.
+const MAX_DETAIL: usize = 1024;
+/// The longest proxy, in bytes.
+const MAX_PROXY: usize = 512;
+/// The longest part of a device profile, in bytes.
+const MAX_DEVICE: usize = 128;
+
+/// What an Acquire asks for.
+#[derive(Debug)]
+pub(in crate::server) struct Acquire {
+    /// The pool.
+    pub(in crate::server) pool: PoolName,
+    /// What the rules are asked.
+    pub(in crate::server) ask: Ask,
+    /// The form in which the credential is wanted.
+    pub(in crate::server) form: Form,
+}
+
+/// Checks an Acquire.
+pub(in crate::server) fn acquire(
+    request: &v1::AcquireRequest,
+    key: KeyId,
+    secret: LeaseSecret,
+) -> Result<Acquire, Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", &request.pool);
+    let ttl = ttl(&mut check, request.ttl.as_ref());
+    let wait = check.span("wait", request.wait.as_ref(), DAY);
+    let tag = request_tag(&mut check, request);
+    if request.methods.len() > MAX_METHODS {
+        let many = request.methods.len();
+        check.fault("methods", format!("are {many}; they may be at most {MAX_METHODS}"));
+    }
+    for (i, method) in request.methods.iter().enumerate().take(MAX_METHODS) {
+        check.at_most(format!("methods[{i}]"), method, MAX_SUBJECT);
+    }
+    check.at_most("peer", &request.peer, MAX_SUBJECT);
+    let selector = check.selector("selector", &request.selector);
+    let session = (!request.session.is_empty()).then(|| check.session("session", &request.session));
+    check.at_most("purpose", &request.purpose, MAX_PURPOSE);
+    let form = check.number::<v1::CredentialForm>("form", request.form);
+    check.number::<v1::WaitPriority>("priority", request.priority);
+    let ask = Ask {
+        holder: Holder { key, purpose: request.purpose.clone() },
+        ttl,
+        selector,
+        session: session.flatten(),
+        request: tag,
+        secret,
+        retried_for: None,
+    };
+    let (pool, form) = check.end(pool.zip(form))?;
+    if wait.is_some_and(|wait| wait > Span::ZERO) {
+        return Err(Fault::CannotWait);
+    }
+    Ok(Acquire { pool, ask, form: secret::form(form)? })
+}
+
+fn ttl(check: &mut Check, ttl: Option<&pbjson_types::Duration>) -> Option<Span> {
+    check.span("ttl", ttl, MAX_TTL).filter(|ttl| *ttl > Span::ZERO)
+}
+
+/// The caller's id and a digest of what it asked for. The wait is no part of it: a caller that
+/// lost an answer may be less patient the second time.
+fn request_tag(check: &mut Check, request: &v1::AcquireRequest) -> Option<RequestTag> {
+    let id = &request.request_id;
+    if id.is_empty() {
+        return None;
+    }
+    if id.len() > MAX_REQUEST_ID || !id.bytes().all(|c| c.is_ascii_graphic() || c == b' ') {
+        let rule = format!("write 1 to {MAX_REQUEST_ID} printable ASCII characters");
+        check.fault("request_id", format!("{} is not a request id; {rule}", quote(id)));
+    }
+    let asked = v1::AcquireRequest { request_id: String::new(), wait: None, ..request.clone() };
+    let digest = Sha256::digest(asked.encode_to_vec());
+    let digest: [u8; 16] = std::array::from_fn(|i| digest[i]);
+    Some(RequestTag { id: id.clone(), digest: LeaseSecret::new(digest).to_hex() })
+}
+
+/// Checks a Renew.
+pub(in crate::server) fn renew(
+    request: &v1::RenewRequest,
+) -> Result<(LeaseId, Option<Span>), Fault> {
+    let mut check = Check::default();
+    let lease = check.lease("lease_id", &request.lease_id);
+    let ttl = ttl(&mut check, request.ttl.as_ref());
+    Ok((check.end(lease)?, ttl))
+}
+
+/// Checks a Release.
+pub(in crate::server) fn release(request: &v1::ReleaseRequest) -> Result<(LeaseId, Span), Fault> {
+    let mut check = Check::default();
+    let lease = check.lease("lease_id", &request.lease_id);
+    let rest = check.span("rest", request.rest.as_ref(), DAY);
+    let lease = check.end(lease)?;
+    if request.error.is_some() {
+        return Err(Fault::NotImplemented { what: "error" });
+    }
+    Ok((lease, rest.unwrap_or_default()))
+}
+
+/// What an Invalidate asks for.
+#[derive(Debug)]
+pub(in crate::server) struct Invalidate {
+    /// Which session.
+    pub(in crate::server) target: Target,
+    /// Why; the store sets the moment.
+    pub(in crate::server) why: Invalidation,
+}
+
+/// Which session an Invalidate is about.
+#[derive(Debug)]
+pub(in crate::server) enum Target {
+    /// The session of this lease.
+    Lease(LeaseId),
+    /// The session of this name.
+    Session(PoolName, SessionName),
+}
+
+/// Checks an Invalidate.
+pub(in crate::server) fn invalidate(
+    request: &v1::InvalidateRequest,
+    by: KeyId,
+) -> Result<Invalidate, Fault> {
+    use v1::invalidate_request::Target as Wire;
+    let mut check = Check::default();
+    let (target, otherwise) = match &request.target {
+        Some(Wire::LeaseId(id)) => {
+            (check.lease("lease_id", id).map(Target::Lease), InvalidReason::Other)
+        }
+        Some(Wire::Session(name)) => {
+            let pool = check.pool("session.pool", &name.pool);
+            let session = check.session("session.session", &name.session);
+            let target = pool.zip(session).map(|(pool, session)| Target::Session(pool, session));
+            (target, InvalidReason::Operator)
+        }
+        None => {
+            check.fault("target", "is required: lease_id, or session with its pool");
+            (None, InvalidReason::Other)
+        }
+    };
+    check.at_most("detail", &request.detail, MAX_DETAIL);
+    let reason = check.number::<v1::InvalidReason>("reason", request.reason);
+    let (target, reason) = check.end(target.zip(reason))?;
+    let reason = match reason {
+        v1::InvalidReason::Unspecified => otherwise,
+        v1::InvalidReason::Banned => InvalidReason::Banned,
+        v1::InvalidReason::Deactivated => InvalidReason::Deactivated,
+        v1::InvalidReason::Revoked => InvalidReason::Revoked,
+        v1::InvalidReason::Expired => InvalidReason::Expired,
+        v1::InvalidReason::KeyDuplicated => InvalidReason::KeyDuplicated,
+        v1::InvalidReason::KeyUnregistered => InvalidReason::KeyUnregistered,
+        v1::InvalidReason::Operator => InvalidReason::Operator,
+        v1::InvalidReason::Other => InvalidReason::Other,
+    };
+    let why = Invalidation { reason, detail: request.detail.clone(), by, at: Time::default() };
+    Ok(Invalidate { target, why })
+}
+
+/// Checks the name of a pool.
+pub(in crate::server) fn pool(name: &str) -> Result<PoolName, Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", name);
+    check.end(pool)
+}
+
+/// Checks the names of a session and its pool.
+pub(in crate::server) fn session_ref(
+    pool: &str,
+    session: &str,
+) -> Result<(PoolName, SessionName), Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", pool);
+    let session = check.session("session", session);
+    check.end(pool.zip(session))
+}
+
+/// Checks a `CreatePool`.
+pub(in crate::server) fn create_pool(
+    request: &v1::CreatePoolRequest,
+) -> Result<(PoolName, Policy), Fault> {
+    let mut check = Check::default();
+    let wanted = request.pool.clone().unwrap_or_default();
+    let name = check.pool("pool.name", &wanted.name);
+    let wire = wanted.policy.unwrap_or_default();
+    let mut policy = Policy::default();
+    let before = check.0.len();
+    for (field, duration, place) in [
+        ("min_ttl", &wire.min_ttl, &mut policy.min_ttl),
+        ("default_ttl", &wire.default_ttl, &mut policy.default_ttl),
+        ("max_ttl", &wire.max_ttl, &mut policy.max_ttl),
+        ("max_lifetime", &wire.max_lifetime, &mut policy.max_lifetime),
+        ("rest", &wire.rest, &mut policy.rest),
+        ("drain", &wire.drain, &mut policy.drain),
+    ] {
+        let field = format!("pool.policy.{field}");
+        if let Some(span) = check.span(&field, duration.as_ref(), Span(u64::MAX)) {
+            *place = span;
+        }
+    }
+    policy.max_waiters = wire.max_waiters.unwrap_or(policy.max_waiters);
+    // Where a value could not be read, what it says of the others means nothing.
+    if check.0.len() == before {
+        for fault in policy.faults() {
+            check.fault(format!("pool.policy.{}", fault.field), fault.fault);
+        }
+    }
+    let name = check.end(name)?;
+    if wire.escalation.is_some() {
+        return Err(Fault::NotImplemented { what: "pool.policy.escalation" });
+    }
+    Ok((name, policy))
+}
+
+/// Checks a `ListPools`: where to go on, and how many.
+pub(in crate::server) fn list_pools(
+    request: &v1::ListPoolsRequest,
+) -> Result<(Option<PoolName>, usize), Fault> {
+    let mut check = Check::default();
+    let size = check.page_size(request.page_size);
+    let after = check.page_token(&request.page_token, PoolName::parse);
+    check.end(Some((after, size)))
+}
+
+/// What a `ListSessions` asks for.
+#[derive(Debug)]
+pub(in crate::server) struct ListSessions {
+    /// The pool.
+    pub(in crate::server) pool: PoolName,
+    /// Where to go on.
+    pub(in crate::server) after: Option<SessionName>,
+    /// How many.
+    pub(in crate::server) size: usize,
+    /// Which labels they must have.
+    pub(in crate::server) selector: Selector,
+    /// Which states they must be in; empty: all.
+    pub(in crate::server) states: Vec<SessionState>,
+}
+
+/// Checks a `ListSessions`.
+pub(in crate::server) fn list_sessions(
+    request: &v1::ListSessionsRequest,
+) -> Result<ListSessions, Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", &request.pool);
+    let size = check.page_size(request.page_size);
+    let after = check.page_token(&request.page_token, SessionName::parse);
+    let selector = check.selector("selector", &request.selector);
+    let mut states = Vec::new();
+    for (i, number) in request.states.iter().enumerate() {
+        match check.number(&format!("states[{i}]"), *number) {
+            Some(v1::SessionState::Ready) => states.push(SessionState::Ready),
+            Some(v1::SessionState::Leased) => states.push(SessionState::Leased),
+            Some(v1::SessionState::Resting) => states.push(SessionState::Resting),
+            Some(v1::SessionState::FloodWait) => states.push(SessionState::FloodWait),
+            Some(v1::SessionState::Suspect) => states.push(SessionState::Suspect),
+            Some(v1::SessionState::Invalid) => states.push(SessionState::Invalid),
+            Some(v1::SessionState::Unspecified) => {
+                let rule = "write READY, LEASED, RESTING, FLOOD_WAIT, SUSPECT or INVALID";
+                check.fault(format!("states[{i}]"), format!("is not said; {rule}"));
+            }
+            None => {}
+        }
+    }
+    let pool = check.end(pool)?;
+    Ok(ListSessions { pool, after, size, selector, states })
+}
+
+/// Checks an `AddSession`.
+pub(in crate::server) fn add_session(
+    request: &v1::AddSessionRequest,
+) -> Result<(PoolName, NewSession), Fault> {
+    let mut check = Check::default();
+    let session = request.session.clone().unwrap_or_default();
+    let pool = check.pool("session.pool", &session.pool);
+    let name = check.session("session.name", &session.name);
+    let labels = labels(&mut check, &session);
+    let proxy = &session.proxy;
+    check.at_most("session.proxy", proxy, MAX_PROXY);
+    if proxy.bytes().any(|c| !c.is_ascii_graphic()) {
+        check.fault("session.proxy", "is not a URL; write for example socks5://host:1080");
+    }
+    let proxy = (!proxy.is_empty()).then(|| Credential(proxy.clone().into_bytes()));
+    let device = session.device.as_ref().map(|profile| device(&mut check, profile));
+    let credential = secret::take_in(&mut check, request.credential.as_ref());
+    let ((pool, name), credential) = check.end(pool.zip(name).zip(credential))?;
+    let known = match &credential {
+        crate::credential::Credential::Telegram(telegram) => telegram.user_id,
+        crate::credential::Credential::Opaque(_) => None,
+    };
+    let new = NewSession {
+        name,
+        labels,
+        fingerprint: credential.fingerprint(),
+        account_id: session.account_id.or(known),
+        proxy,
+        device,
+        credential: credential.seal(),
+    };
+    Ok((pool, new))
+}
+
+fn labels(check: &mut Check, session: &v1::Session) -> Labels {
+    let many = session.labels.len();
+    if many > MAX_LABELS {
+        check.fault("session.labels", format!("are {many}; they may be at most {MAX_LABELS}"));
+    }
+    for (key, value) in session.labels.iter().take(MAX_LABELS) {
+        let field = format!("session.labels[{}]", quote(key));
+        if !is_label_key(key) {
+            check.fault(&field, format!("is not a label key; write {LABEL_KEY_RULE}"));
+        }
+        if !is_label_value(value) {
+            let value = quote(value);
+            check.fault(field, format!("{value} is not a label value; write {LABEL_VALUE_RULE}"));
+        }
+    }
+    session.labels.clone()
+}
+
+fn device(check: &mut Check, device: &v1::DeviceProfile) -> Credential {
+    for (field, text) in [
+        ("api_hash", &device.api_hash),
+        ("device_model", &device.device_model),
+        ("system_version", &device.system_version),
+        ("app_version", &device.app_version),
+        ("lang_code", &device.lang_code),
+        ("system_lang_code", &device.system_lang_code),
+        ("lang_pack", &device.lang_pack),
+    ] {
+        check.at_most(format!("session.device.{field}"), text, MAX_DEVICE);
+    }
+    Credential(device.encode_to_vec())
+}

@@ -1,0 +1,246 @@
+//! The edge: what every call passes before a handler sees it, and every answer on its way out.
+//!
+//! Request id, shutdown, key, role, a place among the calls under way, the time limit; and on the
+//! way out details for the errors that the transport made itself, and one line in the log.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::body::Body;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use super::{
+    auth::{Keys, Principal, roles_for},
+    call::{Call, Caller, Outcome, REQUEST_ID, Weight},
+    delivery::Delivery,
+    status::{Fault, made_by_transport, status},
+};
+use crate::{config::ServerConfig, telemetry::Stopwatch};
+
+/// Services that need no key: probes and tools ask them.
+const OPEN: [&str; 3] = [
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+];
+
+/// Tells a client how it may compress; kept when an error of the transport is given details.
+const ENCODINGS: &str = "grpc-accept-encoding";
+
+/// What all calls share.
+#[derive(Debug)]
+pub(super) struct Gate {
+    keys: Arc<Keys>,
+    config: ServerConfig,
+    places: Arc<Semaphore>,
+    shut: AtomicBool,
+}
+
+impl Gate {
+    /// An open gate.
+    pub(super) fn new(keys: Arc<Keys>, config: ServerConfig) -> Self {
+        let places = Arc::new(Semaphore::new(config.limits.max_in_flight));
+        Self { keys, config, places, shut: AtomicBool::new(false) }
+    }
+
+    /// Lets nobody in any more.
+    pub(super) fn shut(&self) {
+        self.shut.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until no call is under way.
+    pub(super) async fn idle(&self) {
+        let all = u32::try_from(self.config.limits.max_in_flight).unwrap_or(u32::MAX);
+        // Whoever stood in line before comes first, so this is the last.
+        let _ = self.places.acquire_many(all).await;
+    }
+
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Arc<Principal>, Fault> {
+        if self.shut.load(Ordering::SeqCst) {
+            return Err(Fault::ShuttingDown);
+        }
+        let principal = self.keys.authenticate(headers)?;
+        if let Some(roles) = roles_for(path) {
+            principal.need(roles)?;
+        }
+        Ok(principal)
+    }
+
+    async fn place(&self) -> Result<Arc<OwnedSemaphorePermit>, Fault> {
+        let place = self.places.clone().acquire_owned().await;
+        place.map(Arc::new).map_err(|_| Fault::ShuttingDown)
+    }
+}
+
+/// Puts the edge before a service.
+#[derive(Clone, Debug)]
+pub(super) struct EdgeLayer(pub(super) Arc<Gate>);
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+
+    fn layer(&self, inner: S) -> Edge<S> {
+        Edge { gate: self.0.clone(), inner }
+    }
+}
+
+/// A service behind the edge.
+#[derive(Clone, Debug)]
+pub(super) struct Edge<S> {
+    gate: Arc<Gate>,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Edge<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The one that was polled ready is taken, and its clone left for the next call.
+        let clone = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, clone);
+        let call = Arc::new(Call::new(request.headers(), self.gate.config.jitter));
+        if OPEN.iter().any(|service| request.uri().path().starts_with(service)) {
+            return Box::pin(pass(inner, request, call));
+        }
+        Box::pin(answer(self.gate.clone(), inner, request, call))
+    }
+}
+
+async fn pass<S>(
+    mut inner: S,
+    request: Request<Body>,
+    call: Arc<Call>,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let mut response = inner.call(request).await?;
+    stamp(&mut response, &call);
+    Ok(response)
+}
+
+async fn answer<S>(
+    gate: Arc<Gate>,
+    inner: S,
+    request: Request<Body>,
+    call: Arc<Call>,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let watch = Stopwatch::start();
+    let path = request.uri().path().to_owned();
+    let admitted = gate.admit(&path, request.headers());
+    let key = admitted.as_ref().ok().map(|principal| principal.key.clone());
+    let answered = match admitted {
+        Ok(principal) => {
+            let span = tracing::info_span!("call", request_id = call.id.as_str());
+            handle(&gate, inner, request, &call, principal).instrument(span).await
+        }
+        Err(fault) => Err(fault),
+    };
+    let mut response = match answered {
+        Ok(mut response) => match response.extensions_mut().remove::<Delivery>() {
+            Some(delivery) => response.map(|body| delivery.into_body(body)),
+            None => response,
+        },
+        Err(fault) => status(fault, &call).into_http(),
+    };
+    detail(&mut response, &call, &path, gate.config.limits.max_message);
+    stamp(&mut response, &call);
+    let key = key.as_ref().map_or("", |key| key.as_str());
+    log(&call, &path, key, watch.elapsed());
+    Ok(response)
+}
+
+async fn handle<S>(
+    gate: &Gate,
+    mut inner: S,
+    mut request: Request<Body>,
+    call: &Arc<Call>,
+    principal: Arc<Principal>,
+) -> Result<Response<Body>, Fault>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    let work = async {
+        let place = gate.place().await?;
+        request.extensions_mut().insert(Caller { call: call.clone(), principal, place });
+        match AssertUnwindSafe(inner.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(never)) => match never {},
+            Err(_) => Err(Fault::Internal { cause: "a handler panicked".to_owned() }),
+        }
+    };
+    let answered = tokio::time::timeout(gate.config.limits.call_timeout, work).await;
+    answered.unwrap_or(Err(Fault::Late))
+}
+
+/// Gives an error that the transport made itself the details that all errors have.
+fn detail(response: &mut Response<Body>, call: &Call, path: &str, most: usize) {
+    if call.outcome().is_some() {
+        return;
+    }
+    let Some(fault) = made_by_transport(response.headers(), path, most) else { return };
+    let mut detailed: Response<Body> = status(fault, call).into_http();
+    if let Some(kept) = response.headers_mut().remove(ENCODINGS) {
+        detailed.headers_mut().insert(ENCODINGS, kept);
+    }
+    *response = detailed;
+}
+
+fn stamp(response: &mut Response<Body>, call: &Call) {
+    if let Ok(id) = HeaderValue::from_str(&call.id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+}
+
+/// Writes the one line of a call: an error when a person must act, a warning when the store fails.
+fn log(call: &Call, path: &str, key: &str, took: Duration) {
+    macro_rules! line {
+        ($level:ident, $text:literal, $($more:tt)*) => {{
+            let pool = call.pool().map_or("", |pool| pool.as_str());
+            let method = path.rsplit('/').next().unwrap_or_default();
+            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            let request_id = call.id.as_str();
+            tracing::$level!(method, request_id, key, pool, ms, $($more)*, $text)
+        }};
+    }
+    let Some(Outcome { code, reason, weight, cause }) = call.outcome() else {
+        line!(debug, "call answered", code = "OK");
+        return;
+    };
+    let cause = cause.as_deref();
+    match weight {
+        Weight::Bug => line!(error, "call failed", ?code, reason, cause),
+        Weight::Outage => line!(warn, "call not served", ?code, reason, cause),
+        Weight::Refusal => line!(info, "call refused", ?code, reason, cause),
+    }
+}

@@ -1,0 +1,361 @@
+//! `telegate.v1.SessionAdmin`: what operators call.
+
+use std::sync::Arc;
+
+use tonic::{Request, Streaming};
+
+use super::{Answer, answer, not_implemented};
+use crate::{
+    pool::{PoolMode, PoolName, PoolView, Refusal, SessionView},
+    proto::v1::{self, session_admin_server::SessionAdmin},
+    server::{
+        auth::Pools,
+        call::Caller,
+        convert::{self, page_token},
+        status::Fault,
+    },
+    store::{self, Store},
+};
+
+/// The service for operators.
+pub(in crate::server) struct AdminService {
+    store: Arc<dyn Store>,
+}
+
+impl AdminService {
+    pub(in crate::server) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    async fn created(
+        &self,
+        caller: Caller,
+        request: v1::CreatePoolRequest,
+    ) -> Result<v1::CreatePoolResponse, Fault> {
+        let (name, policy) = convert::create_pool(&request)?;
+        caller.enter(&name)?;
+        let view = self.store.create_pool(&name, policy).await?;
+        Ok(v1::CreatePoolResponse { pool: Some(convert::pool_reply(&view.record)) })
+    }
+
+    async fn read(
+        &self,
+        caller: Caller,
+        request: v1::GetPoolRequest,
+    ) -> Result<v1::GetPoolResponse, Fault> {
+        let name = convert::pool(&request.pool)?;
+        caller.enter(&name)?;
+        let view = self.store.get_pool(&name).await?;
+        Ok(v1::GetPoolResponse { pool: Some(convert::pool_reply(&view.record)) })
+    }
+
+    async fn listed(
+        &self,
+        caller: Caller,
+        request: v1::ListPoolsRequest,
+    ) -> Result<v1::ListPoolsResponse, Fault> {
+        let (after, size) = convert::list_pools(&request)?;
+        // One more than asked for, to know whether more follow.
+        let mut views = match caller.principal.pools() {
+            Pools::All => self.store.list_pools(after.as_ref(), size + 1).await?,
+            Pools::Named(names) => {
+                let names = names.iter().filter(|name| after.as_ref().is_none_or(|a| a < name));
+                self.existing(names, size + 1).await?
+            }
+        };
+        let more = views.len() > size;
+        views.truncate(size);
+        let last = views.last().filter(|_| more).map(|view| page_token(view.record.name.as_str()));
+        let row = |view: &PoolView| v1::PoolOverview {
+            pool: Some(convert::pool_reply(&view.record)),
+            status: Some(convert::pool_status(&view.record.name, &view.status)),
+        };
+        Ok(v1::ListPoolsResponse {
+            pools: views.iter().map(row).collect(),
+            next_page_token: last.unwrap_or_default(),
+        })
+    }
+
+    /// Those of some pools that exist, up to so many.
+    async fn existing(
+        &self,
+        names: impl Iterator<Item = &PoolName>,
+        most: usize,
+    ) -> Result<Vec<PoolView>, store::Error> {
+        let mut views = Vec::new();
+        for name in names {
+            match self.store.get_pool(name).await {
+                Ok(view) => views.push(view),
+                Err(store::Error::Refused(refusal))
+                    if matches!(*refusal, Refusal::PoolNotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            if views.len() == most {
+                break;
+            }
+        }
+        Ok(views)
+    }
+
+    async fn moded(
+        &self,
+        caller: Caller,
+        name: String,
+        mode: PoolMode,
+    ) -> Result<Option<v1::Pool>, Fault> {
+        let name = convert::pool(&name)?;
+        caller.enter(&name)?;
+        let view = self.store.set_mode(&name, mode).await?;
+        Ok(Some(convert::pool_reply(&view.record)))
+    }
+
+    async fn added(
+        &self,
+        caller: Caller,
+        request: v1::AddSessionRequest,
+    ) -> Result<v1::AddSessionResponse, Fault> {
+        let (pool, new) = convert::add_session(&request)?;
+        caller.enter(&pool)?;
+        let added = self.store.add(&pool, new).await.map_err(|error| hidden(&caller, error));
+        let session = convert::session(&pool, &added?, caller.audience());
+        Ok(v1::AddSessionResponse { session: Some(session) })
+    }
+
+    async fn session_read(
+        &self,
+        caller: Caller,
+        request: v1::GetSessionRequest,
+    ) -> Result<v1::GetSessionResponse, Fault> {
+        let (pool, session) = convert::session_ref(&request.pool, &request.session)?;
+        caller.enter(&pool)?;
+        let view = self.store.get_session(&pool, &session).await?;
+        let session = convert::session(&pool, &view, caller.audience());
+        Ok(v1::GetSessionResponse { session: Some(session) })
+    }
+
+    async fn sessions_listed(
+        &self,
+        caller: Caller,
+        request: v1::ListSessionsRequest,
+    ) -> Result<v1::ListSessionsResponse, Fault> {
+        let wanted = convert::list_sessions(&request)?;
+        let pool = &wanted.pool;
+        caller.enter(pool)?;
+        let mut views =
+            self.store.list_sessions(pool, wanted.after.as_ref(), wanted.size + 1).await?;
+        let more = views.len() > wanted.size;
+        views.truncate(wanted.size);
+        let last = views.last().filter(|_| more).map(|view| page_token(view.record.name.as_str()));
+        let fits = |view: &&SessionView| {
+            wanted.selector.matches(&view.record.labels)
+                && (wanted.states.is_empty()
+                    || wanted.states.contains(&view.standing.state(view.at)))
+        };
+        let row = |view| convert::session(pool, view, caller.audience());
+        Ok(v1::ListSessionsResponse {
+            sessions: views.iter().filter(fits).map(row).collect(),
+            next_page_token: last.unwrap_or_default(),
+        })
+    }
+
+    async fn removed(
+        &self,
+        caller: Caller,
+        request: v1::RemoveSessionRequest,
+    ) -> Result<v1::RemoveSessionResponse, Fault> {
+        let (pool, session) = convert::session_ref(&request.pool, &request.session)?;
+        caller.enter(&pool)?;
+        self.store.remove(&pool, &session).await?;
+        Ok(v1::RemoveSessionResponse {})
+    }
+
+    async fn restored(
+        &self,
+        caller: Caller,
+        request: v1::RestoreSessionRequest,
+    ) -> Result<v1::RestoreSessionResponse, Fault> {
+        let (pool, session) = convert::session_ref(&request.pool, &request.session)?;
+        caller.enter(&pool)?;
+        let view = self.store.restore(&pool, &session).await?;
+        let session = convert::session(&pool, &view, caller.audience());
+        Ok(v1::RestoreSessionResponse { session: Some(session) })
+    }
+}
+
+/// Hides where a credential is held from a key that may not see that pool.
+fn hidden(caller: &Caller, error: store::Error) -> Fault {
+    match error {
+        store::Error::Refused(refusal) => match *refusal {
+            Refusal::CredentialExists { pool, fingerprint, .. }
+                if !caller.principal.may_use(&pool) =>
+            {
+                Fault::CredentialElsewhere { fingerprint }
+            }
+            other => store::Error::from(other).into(),
+        },
+        other => other.into(),
+    }
+}
+
+#[tonic::async_trait]
+impl SessionAdmin for AdminService {
+    async fn create_pool(
+        &self,
+        request: Request<v1::CreatePoolRequest>,
+    ) -> Answer<v1::CreatePoolResponse> {
+        answer(request, |caller, asked| self.created(caller, asked)).await
+    }
+
+    async fn get_pool(&self, request: Request<v1::GetPoolRequest>) -> Answer<v1::GetPoolResponse> {
+        answer(request, |caller, asked| self.read(caller, asked)).await
+    }
+
+    async fn list_pools(
+        &self,
+        request: Request<v1::ListPoolsRequest>,
+    ) -> Answer<v1::ListPoolsResponse> {
+        answer(request, |caller, asked| self.listed(caller, asked)).await
+    }
+
+    async fn pause_pool(
+        &self,
+        request: Request<v1::PausePoolRequest>,
+    ) -> Answer<v1::PausePoolResponse> {
+        answer(request, async |caller, asked: v1::PausePoolRequest| {
+            let pool = self.moded(caller, asked.pool, PoolMode::Paused).await?;
+            Ok(v1::PausePoolResponse { pool })
+        })
+        .await
+    }
+
+    async fn resume_pool(
+        &self,
+        request: Request<v1::ResumePoolRequest>,
+    ) -> Answer<v1::ResumePoolResponse> {
+        answer(request, async |caller, asked: v1::ResumePoolRequest| {
+            let pool = self.moded(caller, asked.pool, PoolMode::Active).await?;
+            Ok(v1::ResumePoolResponse { pool })
+        })
+        .await
+    }
+
+    async fn drain_pool(
+        &self,
+        request: Request<v1::DrainPoolRequest>,
+    ) -> Answer<v1::DrainPoolResponse> {
+        answer(request, async |caller, asked: v1::DrainPoolRequest| {
+            let pool = self.moded(caller, asked.pool, PoolMode::Draining).await?;
+            Ok(v1::DrainPoolResponse { pool })
+        })
+        .await
+    }
+
+    async fn add_session(
+        &self,
+        request: Request<v1::AddSessionRequest>,
+    ) -> Answer<v1::AddSessionResponse> {
+        answer(request, |caller, asked| self.added(caller, asked)).await
+    }
+
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Answer<v1::GetSessionResponse> {
+        answer(request, |caller, asked| self.session_read(caller, asked)).await
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Answer<v1::ListSessionsResponse> {
+        answer(request, |caller, asked| self.sessions_listed(caller, asked)).await
+    }
+
+    async fn remove_session(
+        &self,
+        request: Request<v1::RemoveSessionRequest>,
+    ) -> Answer<v1::RemoveSessionResponse> {
+        answer(request, |caller, asked| self.removed(caller, asked)).await
+    }
+
+    async fn restore_session(
+        &self,
+        request: Request<v1::RestoreSessionRequest>,
+    ) -> Answer<v1::RestoreSessionResponse> {
+        answer(request, |caller, asked| self.restored(caller, asked)).await
+    }
+
+    async fn update_pool(
+        &self,
+        request: Request<v1::UpdatePoolRequest>,
+    ) -> Answer<v1::UpdatePoolResponse> {
+        not_implemented(&request, "UpdatePool")
+    }
+
+    async fn delete_pool(
+        &self,
+        request: Request<v1::DeletePoolRequest>,
+    ) -> Answer<v1::DeletePoolResponse> {
+        not_implemented(&request, "DeletePool")
+    }
+
+    async fn import_sessions(
+        &self,
+        request: Request<Streaming<v1::ImportSessionsRequest>>,
+    ) -> Answer<v1::ImportSessionsResponse> {
+        not_implemented(&request, "ImportSessions")
+    }
+
+    async fn sync_sessions(
+        &self,
+        request: Request<Streaming<v1::SyncSessionsRequest>>,
+    ) -> Answer<v1::SyncSessionsResponse> {
+        not_implemented(&request, "SyncSessions")
+    }
+
+    async fn update_session(
+        &self,
+        request: Request<v1::UpdateSessionRequest>,
+    ) -> Answer<v1::UpdateSessionResponse> {
+        not_implemented(&request, "UpdateSession")
+    }
+
+    async fn clear_cool_down(
+        &self,
+        request: Request<v1::ClearCoolDownRequest>,
+    ) -> Answer<v1::ClearCoolDownResponse> {
+        not_implemented(&request, "ClearCoolDown")
+    }
+
+    async fn list_session_events(
+        &self,
+        request: Request<v1::ListSessionEventsRequest>,
+    ) -> Answer<v1::ListSessionEventsResponse> {
+        not_implemented(&request, "ListSessionEvents")
+    }
+
+    async fn list_leases(
+        &self,
+        request: Request<v1::ListLeasesRequest>,
+    ) -> Answer<v1::ListLeasesResponse> {
+        not_implemented(&request, "ListLeases")
+    }
+
+    async fn revoke_leases(
+        &self,
+        request: Request<v1::RevokeLeasesRequest>,
+    ) -> Answer<v1::RevokeLeasesResponse> {
+        not_implemented(&request, "RevokeLeases")
+    }
+
+    async fn list_waiters(
+        &self,
+        request: Request<v1::ListWaitersRequest>,
+    ) -> Answer<v1::ListWaitersResponse> {
+        not_implemented(&request, "ListWaiters")
+    }
+
+    async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainResponse> {
+        not_implemented(&request, "Explain")
+    }
+}

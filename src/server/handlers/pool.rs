@@ -1,0 +1,138 @@
+//! `telegate.v1.SessionPool`: what workers call.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::Stream;
+use tonic::{Request, Status, Streaming};
+
+use super::{Answer, answer, lend, not_implemented, respond};
+use crate::{
+    keys::Role,
+    proto::v1::{self, session_pool_server::SessionPool},
+    server::{
+        call::Caller,
+        convert::{self, Invalidate, Target},
+        status::Fault,
+    },
+    store::Store,
+};
+
+type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The service for workers.
+pub(in crate::server) struct PoolService {
+    store: Arc<dyn Store>,
+}
+
+impl PoolService {
+    pub(in crate::server) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    async fn renewed(
+        &self,
+        caller: Caller,
+        request: v1::RenewRequest,
+    ) -> Result<v1::RenewResponse, Fault> {
+        let (id, ttl) = convert::renew(&request)?;
+        caller.enter(&id.pool)?;
+        let lease = self.store.renew(&id, &caller.key(), ttl).await?;
+        Ok(v1::RenewResponse { lease: Some(convert::lease(&lease, &id.pool, &id.session)) })
+    }
+
+    async fn released(
+        &self,
+        caller: Caller,
+        request: v1::ReleaseRequest,
+    ) -> Result<v1::ReleaseResponse, Fault> {
+        let (id, rest) = convert::release(&request)?;
+        caller.enter(&id.pool)?;
+        let outcome = self.store.release(&id, &caller.key(), rest).await?;
+        let outcome = convert::release_outcome(outcome).into();
+        Ok(v1::ReleaseResponse { outcome, verdict: None })
+    }
+
+    async fn invalidated(
+        &self,
+        caller: Caller,
+        request: v1::InvalidateRequest,
+    ) -> Result<v1::InvalidateResponse, Fault> {
+        let Invalidate { target, why } = convert::invalidate(&request, caller.key())?;
+        let (pool, view) = match target {
+            Target::Lease(id) => {
+                caller.enter(&id.pool)?;
+                let view = self.store.surrender(&id, why).await?;
+                (id.pool, view)
+            }
+            Target::Session(pool, session) => {
+                caller.principal.need(&[Role::Admin])?;
+                caller.enter(&pool)?;
+                let view = self.store.invalidate(&pool, &session, why).await?;
+                (pool, view)
+            }
+        };
+        let session = convert::session(&pool, &view, caller.audience());
+        Ok(v1::InvalidateResponse { session: Some(session) })
+    }
+
+    async fn counted(
+        &self,
+        caller: Caller,
+        request: v1::GetPoolStatusRequest,
+    ) -> Result<v1::GetPoolStatusResponse, Fault> {
+        let pool = convert::pool(&request.pool)?;
+        caller.enter(&pool)?;
+        let status = self.store.status(&pool).await?;
+        Ok(v1::GetPoolStatusResponse { status: Some(convert::pool_status(&pool, &status)) })
+    }
+}
+
+#[tonic::async_trait]
+impl SessionPool for PoolService {
+    type KeepAliveStream = Events<v1::KeepAliveResponse>;
+    type WatchPoolStream = Events<v1::WatchPoolResponse>;
+
+    async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Answer<v1::AcquireResponse> {
+        respond(request, |caller, asked| lend::acquire(self.store.clone(), caller, asked)).await
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
+        answer(request, |caller, asked| self.renewed(caller, asked)).await
+    }
+
+    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
+        answer(request, |caller, asked| self.released(caller, asked)).await
+    }
+
+    async fn invalidate(
+        &self,
+        request: Request<v1::InvalidateRequest>,
+    ) -> Answer<v1::InvalidateResponse> {
+        answer(request, |caller, asked| self.invalidated(caller, asked)).await
+    }
+
+    async fn get_pool_status(
+        &self,
+        request: Request<v1::GetPoolStatusRequest>,
+    ) -> Answer<v1::GetPoolStatusResponse> {
+        answer(request, |caller, asked| self.counted(caller, asked)).await
+    }
+
+    async fn keep_alive(
+        &self,
+        request: Request<Streaming<v1::KeepAliveRequest>>,
+    ) -> Answer<Self::KeepAliveStream> {
+        not_implemented(&request, "KeepAlive")
+    }
+
+    async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
+        not_implemented(&request, "Report")
+    }
+
+    async fn watch_pool(
+        &self,
+        request: Request<v1::WatchPoolRequest>,
+    ) -> Answer<Self::WatchPoolStream> {
+        not_implemented(&request, "WatchPool")
+    }
+}

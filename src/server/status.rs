@@ -1,0 +1,468 @@
+//! The one place that turns refusals and failures into gRPC statuses.
+//!
+//! Every status carries `ErrorInfo` and `RequestInfo`; `RetryInfo` and a pushback trailer that says
+//! the same exactly when waiting helps, and a negative pushback otherwise. What went wrong inside
+//! is noted for the log and never sent.
+
+pub mod reasons;
+mod transport;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
+use tonic_types::{
+    ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _,
+};
+
+use self::reasons::{Entry, Retry};
+pub(super) use self::transport::made_by_transport;
+use super::call::{Call, Locale, Outcome, Weight};
+use crate::{
+    config::Jitter,
+    keys::Role,
+    pool::{
+        EndCause, Fingerprint, KeyId, PoolCounts, PoolName, Refusal, ReleaseCause, SessionName,
+        SessionState,
+    },
+    store,
+};
+
+/// The `domain` of every `ErrorInfo`.
+pub const DOMAIN: &str = "telegate";
+/// The page that explains the reasons.
+const MANUAL: &str = "https://github.com/telegate/telegate/blob/main/docs/errors.md";
+/// The trailer that tells gRPC clients when to retry: milliseconds, or negative for never.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// The most violations that one answer names: clients refuse headers of more than 8 KiB.
+const MAX_VIOLATIONS: usize = 16;
+
+/// Why a call is not answered as it wished.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The store refused or failed.
+    Store(store::Error),
+    /// The request is malformed.
+    Invalid(Vec<Violation>),
+    /// The bytes are not the message that the method takes.
+    Unreadable,
+    /// The message is too large.
+    TooLarge {
+        /// The most bytes it may have.
+        most: usize,
+    },
+    /// There is no API key.
+    KeyMissing,
+    /// The API key is not known.
+    KeyInvalid,
+    /// The key lacks a role.
+    RoleMissing {
+        /// The key.
+        key: KeyId,
+        /// The least role that would do.
+        role: Role,
+    },
+    /// The key may not use the pool.
+    PoolForbidden {
+        /// The key.
+        key: KeyId,
+        /// The pool that the request names, whether or not it exists.
+        pool: PoolName,
+    },
+    /// The credential is in a pool that the key may not see.
+    CredentialElsewhere {
+        /// The credential's fingerprint.
+        fingerprint: Fingerprint,
+    },
+    /// This version cannot do it yet.
+    NotImplemented {
+        /// The call or the field.
+        what: &'static str,
+    },
+    /// This version cannot wait yet.
+    CannotWait,
+    /// There is no such method.
+    UnknownMethod {
+        /// What was called.
+        what: String,
+    },
+    /// The call took too long.
+    Late,
+    /// The server is shutting down.
+    ShuttingDown,
+    /// A bug.
+    Internal {
+        /// For the log.
+        cause: String,
+    },
+}
+
+/// A field that is not what it may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// The path of the field.
+    pub(super) field: String,
+    /// What is wrong, and what would do.
+    pub(super) description: String,
+}
+
+impl From<store::Error> for Fault {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Builds the status of a fault, and notes for the log what came of the call.
+pub(super) fn status(fault: Fault, call: &Call) -> Status {
+    let Answer { entry, facts, delay, detail, cause } = answer(fault);
+    let reason = name(entry);
+    call.note(Outcome { code: entry.code, reason, weight: weight(entry.code), cause });
+    let message = render(entry.en, &facts);
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, owned(&facts));
+    details.set_request_info(&call.id, "");
+    let mut trailers = MetadataMap::new();
+    let pushback = match told_delay(entry.retry, delay, call.jitter) {
+        Some(delay) => {
+            details.set_retry_info(Some(delay));
+            delay.as_millis().to_string()
+        }
+        None => "-1".to_owned(),
+    };
+    if let Ok(value) = MetadataValue::try_from(pushback) {
+        trailers.insert(PUSHBACK, value);
+    }
+    detail.add_to(&mut details, &message, reason);
+    match call.locale {
+        Some(Locale::En) => _ = details.set_localized_message("en", message.as_str()),
+        Some(Locale::Ru) => _ = details.set_localized_message("ru", render(entry.ru, &facts)),
+        None => {}
+    }
+    Status::with_error_details_and_metadata(entry.code, message, details, trailers)
+}
+
+/// How much an error of a code matters to those who run the broker.
+const fn weight(code: Code) -> Weight {
+    match code {
+        Code::Internal | Code::Unknown | Code::DataLoss => Weight::Bug,
+        Code::Unavailable => Weight::Outage,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Unauthenticated => Weight::Refusal,
+    }
+}
+
+/// The reason's name, as in `ErrorInfo`.
+#[must_use]
+pub fn name(entry: &Entry) -> &'static str {
+    entry.reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+type Facts = BTreeMap<&'static str, String>;
+
+/// All that a status is built from.
+struct Answer {
+    entry: &'static Entry,
+    facts: Facts,
+    /// How long the situation will last; nothing when nobody knows.
+    delay: Duration,
+    detail: Detail,
+    cause: Option<String>,
+}
+
+/// The detail that only some situations have.
+enum Detail {
+    None,
+    BadRequest(Vec<Violation>),
+    Quota { subject: String },
+    Precondition { kind: &'static str, subject: String, needs: Vec<String> },
+    Help { subject: String, needs: String },
+    Resource { kind: &'static str, name: String },
+}
+
+impl Detail {
+    fn add_to(self, details: &mut ErrorDetails, message: &str, reason: &str) {
+        match self {
+            Self::None => {}
+            Self::BadRequest(violations) => {
+                let violation = |v: Violation| FieldViolation::new(v.field, v.description);
+                details.set_bad_request(violations.into_iter().map(violation).collect::<Vec<_>>());
+            }
+            Self::Quota { subject } => {
+                details.set_quota_failure(vec![QuotaViolation::new(subject, message)]);
+            }
+            Self::Precondition { kind, subject, needs } => {
+                let violation = |need| PreconditionViolation::new(kind, subject.as_str(), need);
+                let violations: Vec<_> = needs.into_iter().map(violation).collect();
+                details.set_precondition_failure(violations);
+            }
+            Self::Help { subject, needs } => {
+                let violation = PreconditionViolation::new("SESSIONS", subject, needs);
+                details.set_precondition_failure(vec![violation]);
+                let anchor = reason.to_lowercase().replace('_', "-");
+                details.add_help_link(format!("About {reason}"), format!("{MANUAL}#{anchor}"));
+            }
+            Self::Resource { kind, name } => {
+                details.set_resource_info(kind, name, "", message);
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn new<const N: usize>(entry: &'static Entry, facts: [(&'static str, String); N]) -> Self {
+        let facts = facts.into_iter().collect();
+        Self { entry, facts, delay: Duration::ZERO, detail: Detail::None, cause: None }
+    }
+
+    fn with(self, detail: Detail) -> Self {
+        Self { detail, ..self }
+    }
+
+    fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    fn because(self, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+}
+
+fn answer(fault: Fault) -> Answer {
+    match fault {
+        Fault::Store(store::Error::Refused(refusal)) => refused(*refusal),
+        Fault::Store(error @ store::Error::Unavailable(_)) => {
+            Answer::new(&reasons::STORE_UNAVAILABLE, []).because(error.to_string())
+        }
+        Fault::Store(error @ store::Error::Recovering(_)) => {
+            Answer::new(&reasons::STORE_RECOVERING, []).because(error.to_string())
+        }
+        Fault::Store(error @ store::Error::Broken(_)) => {
+            Answer::new(&reasons::INTERNAL, []).because(error.to_string())
+        }
+        Fault::Invalid(violations) => invalid(violations),
+        Fault::Unreadable => unreadable(Answer::new(&reasons::UNREADABLE, [message_field()])),
+        Fault::TooLarge { most } => unreadable(Answer::new(
+            &reasons::TOO_LARGE,
+            [message_field(), ("max_message", most.to_string())],
+        )),
+        Fault::KeyMissing => Answer::new(&reasons::KEY_MISSING, [("header", "x-api-key".into())]),
+        Fault::KeyInvalid => Answer::new(&reasons::KEY_INVALID, []),
+        Fault::RoleMissing { key, role } => Answer::new(
+            &reasons::ROLE_MISSING,
+            [("key", key.to_string()), ("role", role.to_string())],
+        ),
+        Fault::PoolForbidden { key, pool } => Answer::new(
+            &reasons::POOL_FORBIDDEN,
+            [("key", key.to_string()), ("pool", pool.to_string())],
+        ),
+        Fault::CredentialElsewhere { fingerprint } => {
+            let name = fingerprint.to_string();
+            Answer::new(&reasons::CREDENTIAL_ELSEWHERE, [("fingerprint", name.clone())])
+                .with(Detail::Resource { kind: "telegate.v1.Credential", name })
+        }
+        Fault::NotImplemented { what } => {
+            Answer::new(&reasons::NOT_IMPLEMENTED, [("what", what.into())])
+        }
+        Fault::CannotWait => {
+            Answer::new(&reasons::WAITING_NOT_IMPLEMENTED, [("what", "wait".into())])
+        }
+        Fault::UnknownMethod { what } => Answer::new(&reasons::UNKNOWN_METHOD, [("what", what)]),
+        Fault::Late => Answer::new(&reasons::STORE_UNAVAILABLE, [])
+            .because("the call took longer than limits.call_timeout"),
+        Fault::ShuttingDown => Answer::new(&reasons::SHUTTING_DOWN, []),
+        Fault::Internal { cause } => Answer::new(&reasons::INTERNAL, []).because(cause),
+    }
+}
+
+fn message_field() -> (&'static str, String) {
+    ("fields", "message".to_owned())
+}
+
+fn unreadable(answer: Answer) -> Answer {
+    let description = render(answer.entry.en, &answer.facts);
+    answer.with(Detail::BadRequest(vec![Violation { field: "message".into(), description }]))
+}
+
+fn invalid(mut violations: Vec<Violation>) -> Answer {
+    if violations.len() > MAX_VIOLATIONS {
+        let more = violations.len() - MAX_VIOLATIONS + 1;
+        violations.truncate(MAX_VIOLATIONS - 1);
+        let description = format!("{more} more violations are not listed");
+        violations.push(Violation { field: "…".into(), description });
+    }
+    let mut fields: Vec<_> = violations.iter().map(|v| v.field.as_str()).collect();
+    fields.dedup();
+    let fields = fields.join(",");
+    Answer::new(&reasons::INVALID_REQUEST, [("fields", fields)])
+        .with(Detail::BadRequest(violations))
+}
+
+fn refused(refusal: Refusal) -> Answer {
+    match refusal {
+        Refusal::PoolNotFound { pool } => about_pool(&reasons::POOL_NOT_FOUND, &pool),
+        Refusal::PoolExists { pool } => about_pool(&reasons::POOL_EXISTS, &pool),
+        Refusal::PoolEmpty { pool } => {
+            let needs = "the pool has a session".to_owned();
+            about_pool(&reasons::POOL_EMPTY, &pool)
+                .with(Detail::Help { subject: pool.to_string(), needs })
+        }
+        Refusal::PoolPaused { pool } => needs_active(&reasons::POOL_PAUSED, &pool),
+        Refusal::PoolDraining { pool } => needs_active(&reasons::POOL_DRAINING, &pool),
+        Refusal::PoolBusy { pool, counts, next } => {
+            let (entry, detail) = match next.cause {
+                ReleaseCause::Lease | ReleaseCause::Rest => (&reasons::POOL_BUSY, Detail::None),
+                ReleaseCause::CoolDown => {
+                    (&reasons::POOL_FLOOD_WAIT, Detail::Quota { subject: pool.to_string() })
+                }
+            };
+            let mut answer = counted(entry, &pool, counts)
+                .with(detail)
+                .after(Duration::from_millis(next.after.0));
+            answer.facts.insert("next_release_in", next.after.to_string());
+            answer
+        }
+        Refusal::PoolDepleted { pool, counts } => counted(&reasons::POOL_DEPLETED, &pool, counts)
+            .with(Detail::Help {
+                subject: pool.to_string(),
+                needs: "a session that would do is neither INVALID nor SUSPECT".to_owned(),
+            }),
+        Refusal::NoMatchingSession { pool, selector, counts } => {
+            let mut answer = about_pool(&reasons::NO_MATCHING_SESSION, &pool);
+            answer.facts.insert("selector", selector.to_string());
+            answer.facts.insert("total", counts.total.to_string());
+            let needs = format!("a session of the pool matches '{selector}'");
+            answer.with(Detail::Help { subject: pool.to_string(), needs })
+        }
+        Refusal::SessionNotFound { pool, session } => {
+            about_session(&reasons::SESSION_NOT_FOUND, &pool, &session)
+        }
+        Refusal::SessionExists { pool, session } => {
+            about_session(&reasons::SESSION_EXISTS, &pool, &session)
+        }
+        Refusal::CredentialExists { pool, session, fingerprint } => {
+            let mut answer = about_session(&reasons::CREDENTIAL_EXISTS, &pool, &session);
+            answer.facts.insert("fingerprint", fingerprint.to_string());
+            answer
+        }
+        Refusal::RequestIdReused { pool, request_id } => {
+            let mut answer = about_pool(&reasons::REQUEST_ID_REUSED, &pool);
+            answer.facts.insert("request_id", request_id.clone());
+            answer.with(Detail::Resource { kind: "telegate.v1.AcquireRequest", name: request_id })
+        }
+        Refusal::LeaseNotFound => Answer::new(&reasons::LEASE_NOT_FOUND, [])
+            .with(Detail::Resource { kind: LEASE, name: String::new() }),
+        Refusal::LeaseLost { pool, session, cause, epoch, at } => {
+            let mut answer = about_session(&reasons::LEASE_LOST, &pool, &session);
+            answer.facts.insert("cause", cause_name(cause).to_owned());
+            answer.facts.insert("epoch", epoch.to_string());
+            answer.facts.insert("lost_at", at.to_string());
+            answer.with(Detail::Resource { kind: LEASE, name: format!("{pool}/{session}") })
+        }
+        Refusal::NotHolder { pool, session } => {
+            about_session(&reasons::NOT_HOLDER, &pool, &session).with(Detail::None)
+        }
+        Refusal::InappropriateState { pool, session, state, wanted } => {
+            let needs: Vec<_> = wanted.iter().map(|state| state.name().to_owned()).collect();
+            let mut answer = about_session(&reasons::INAPPROPRIATE_STATE, &pool, &session);
+            answer.facts.insert("state", SessionState::name(state).to_owned());
+            answer.facts.insert("wanted", needs.join(","));
+            let subject = format!("{pool}/{session}");
+            answer.with(Detail::Precondition { kind: "STATE", subject, needs })
+        }
+    }
+}
+
+const LEASE: &str = "telegate.v1.Lease";
+
+fn about_pool(entry: &'static Entry, pool: &PoolName) -> Answer {
+    let name = pool.to_string();
+    Answer::new(entry, [("pool", name.clone())])
+        .with(Detail::Resource { kind: "telegate.v1.Pool", name })
+}
+
+fn about_session(entry: &'static Entry, pool: &PoolName, session: &SessionName) -> Answer {
+    let name = format!("{pool}/{session}");
+    Answer::new(entry, [("pool", pool.to_string()), ("session", session.to_string())])
+        .with(Detail::Resource { kind: "telegate.v1.Session", name })
+}
+
+fn needs_active(entry: &'static Entry, pool: &PoolName) -> Answer {
+    let (subject, needs) = (pool.to_string(), vec!["ACTIVE".to_owned()]);
+    about_pool(entry, pool).with(Detail::Precondition { kind: "MODE", subject, needs })
+}
+
+fn counted(entry: &'static Entry, pool: &PoolName, counts: PoolCounts) -> Answer {
+    let PoolCounts { total, free, leased, resting, flood_wait, suspect, invalid } = counts;
+    let counts = [
+        ("total", total),
+        ("free", free),
+        ("leased", leased),
+        ("resting", resting),
+        ("flood_wait", flood_wait),
+        ("suspect", suspect),
+        ("invalid", invalid),
+    ];
+    let mut answer = Answer::new(entry, [("pool", pool.to_string())]);
+    answer.facts.extend(counts.map(|(state, count)| (state, count.to_string())));
+    answer
+}
+
+/// The contract's word for how a lease ended.
+pub(super) const fn cause_name(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Released => "RELEASED",
+        EndCause::Undone => "UNDONE",
+        EndCause::Surrendered | EndCause::Invalidated => "INVALIDATED",
+        EndCause::Expired => "EXPIRED",
+        EndCause::Revoked => "REVOKED",
+        EndCause::Superseded => "SUPERSEDED",
+    }
+}
+
+/// The delay that is told: what the situation asks for, within bounds, and spread by up to a
+/// fifth, in whole milliseconds.
+fn told_delay(retry: Retry, delay: Duration, jitter: Jitter) -> Option<Duration> {
+    let Retry::After { least, most } = retry else { return None };
+    let delay = delay.clamp(least, most);
+    let share = match jitter {
+        Jitter::Random => (u64::from(getrandom::u32().unwrap_or_default()) * 1000) >> 32,
+        Jitter::Fixed(percent) => u64::from(percent) * 10,
+    };
+    let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    Some(Duration::from_millis(millis.saturating_add(millis.saturating_mul(share) / 5000)))
+}
+
+/// Fills the words in braces in.
+fn render(text: &str, facts: &Facts) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (key, after) = after.split_once('}').unwrap_or((after, ""));
+        out.push_str(before);
+        debug_assert!(facts.contains_key(key), "no fact {key} for: {text}");
+        out.push_str(facts.get(key).map_or("?", String::as_str));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn owned(facts: &Facts) -> std::collections::HashMap<String, String> {
+    facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests;

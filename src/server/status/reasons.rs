@@ -1,0 +1,227 @@
+//! The table of refusals and failures: code, retry, and words in each language.
+//!
+//! A word in braces is a key of the error's metadata, so that whatever changes in a message is
+//! there for programs too. `docs/errors.md` is made from this table and the contract's comments.
+
+use std::time::Duration;
+
+use tonic::Code;
+
+use crate::proto::v1::ErrorReason;
+
+/// Whether waiting helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It does not.
+    Futile,
+    /// It does. The delay that the situation asks for is brought between these two, and then
+    /// spread by up to a fifth.
+    After {
+        /// The shortest delay that is told.
+        least: Duration,
+        /// The longest: who waits for a lease comes back even when it is long, because it may be
+        /// released before its end.
+        most: Duration,
+    },
+}
+
+/// One situation. Situations may share a reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The reason in the contract.
+    pub reason: ErrorReason,
+    /// The gRPC code.
+    pub code: Code,
+    /// The HTTP status of the same.
+    pub http: u16,
+    /// Whether waiting helps.
+    pub retry: Retry,
+    /// The message in English; ends with the next step.
+    pub en: &'static str,
+    /// The message in Russian.
+    pub ru: &'static str,
+}
+
+const fn secs(least: u64, most: u64) -> Retry {
+    Retry::After { least: Duration::from_secs(least), most: Duration::from_secs(most) }
+}
+
+macro_rules! table {
+    ($(
+        $name:ident: $reason:ident, $code:ident, $http:literal, $retry:expr,
+        $en:literal,
+        $ru:literal;
+    )*) => {
+        $(pub(super) static $name: Entry = Entry {
+            reason: ErrorReason::$reason,
+            code: Code::$code,
+            http: $http,
+            retry: $retry,
+            en: $en,
+            ru: $ru,
+        };)*
+
+        /// All situations.
+        pub static ENTRIES: &[&Entry] = &[$(&$name),*];
+    };
+}
+
+table! {
+    KEY_MISSING: ApiKeyMissing, Unauthenticated, 401, Retry::Futile,
+        "No API key was sent. Send one as {header} or as authorization: Bearer; make one with \
+         `telegate keys new`.",
+        "API-ключ не передан. Передайте его в {header} или в authorization: Bearer; создать ключ: \
+         `telegate keys new`.";
+    KEY_INVALID: ApiKeyInvalid, PermissionDenied, 403, Retry::Futile,
+        "The API key is not known, or was revoked. Check it, or make a new one with \
+         `telegate keys new`.",
+        "API-ключ неизвестен или отозван. Проверьте его или создайте новый: `telegate keys new`.";
+    ROLE_MISSING: PermissionMissing, PermissionDenied, 403, Retry::Futile,
+        "Key {key} lacks the role {role}. Use a key that has it, or make one with \
+         `telegate keys new`.",
+        "У ключа {key} нет роли {role}. Возьмите ключ с этой ролью или создайте его: \
+         `telegate keys new`.";
+    POOL_FORBIDDEN: PermissionMissing, PermissionDenied, 403, Retry::Futile,
+        "Key {key} may not use pool {pool}. Use a key that may, or make one with \
+         `telegate keys new`.",
+        "Ключу {key} не разрешён пул {pool}. Возьмите ключ с доступом к нему или создайте его: \
+         `telegate keys new`.";
+    NOT_HOLDER: PermissionMissing, PermissionDenied, 403, Retry::Futile,
+        "Another key holds the lease of session {session} of pool {pool}. Use the key that \
+         acquired it, or acquire a lease of your own.",
+        "Аренда сессии {session} пула {pool} принадлежит другому ключу. Используйте ключ, которым \
+         она получена, или возьмите свою.";
+    INVALID_REQUEST: InvalidRequest, InvalidArgument, 400, Retry::Futile,
+        "The request is malformed in: {fields}. The details say what each may be; mend them and \
+         send it again.",
+        "Запрос составлен неверно, поля: {fields}. В деталях сказано, каким может быть каждое; \
+         исправьте и повторите.";
+    UNREADABLE: InvalidRequest, InvalidArgument, 400, Retry::Futile,
+        "The message cannot be read. Build the client from the contract of this version, and send \
+         each method what it takes.",
+        "Сообщение не читается. Соберите клиент по контракту этой версии и отправляйте каждому \
+         методу то, что он принимает.";
+    TOO_LARGE: InvalidRequest, InvalidArgument, 413, Retry::Futile,
+        "The message is larger than {max_message} bytes. Send less at once, or raise \
+         limits.max_message.",
+        "Сообщение больше {max_message} байт. Отправляйте меньше за раз или увеличьте \
+         limits.max_message.";
+    POOL_BUSY: PoolBusy, ResourceExhausted, 503,
+        Retry::After { least: Duration::from_millis(10), most: Duration::from_secs(60) },
+        "No session of pool {pool} that would do is free. Wait {next_release_in} and retry, or add \
+         sessions with `telegate import`.",
+        "В пуле {pool} нет свободной подходящей сессии. Подождите {next_release_in} и повторите \
+         или добавьте сессии: `telegate import`.";
+    POOL_FLOOD_WAIT: PoolFloodWait, ResourceExhausted, 503,
+        Retry::After { least: Duration::from_millis(10), most: Duration::from_secs(300) },
+        "No session of pool {pool} that would do is free, and the soonest cools down for another \
+         {next_release_in}. Wait that long and retry, or add sessions with `telegate import`.",
+        "В пуле {pool} нет свободной подходящей сессии, ближайшая остывает ещё {next_release_in}. \
+         Подождите и повторите или добавьте сессии: `telegate import`.";
+    POOL_DEPLETED: PoolDepleted, FailedPrecondition, 503, Retry::Futile,
+        "No session of pool {pool} that would do is usable without a person: of {total}, {invalid} \
+         are INVALID and {suspect} SUSPECT. Restore some with `telegate restore`, or add some with \
+         `telegate import`.",
+        "В пуле {pool} нет подходящей сессии, годной без вмешательства человека: из {total} \
+         непригодны {invalid}, под подозрением {suspect}. Верните сессии: `telegate restore` или \
+         добавьте: `telegate import`.";
+    NO_MATCHING_SESSION: NoMatchingSession, FailedPrecondition, 409, Retry::Futile,
+        "No session of pool {pool}, which has {total}, can match the selector '{selector}'. Change \
+         it, or add sessions with such labels.",
+        "В пуле {pool} (сессий: {total}) ни одна не подходит под селектор '{selector}'. Измените \
+         его или добавьте сессии с такими метками.";
+    POOL_EMPTY: PoolEmpty, FailedPrecondition, 409, Retry::Futile,
+        "Pool {pool} has no sessions. Add some with `telegate import`.",
+        "В пуле {pool} нет сессий. Добавьте их: `telegate import`.";
+    POOL_PAUSED: PoolPaused, FailedPrecondition, 409, Retry::Futile,
+        "Pool {pool} is paused. Ask an operator to resume it.",
+        "Пул {pool} приостановлен. Попросите оператора возобновить его.";
+    POOL_DRAINING: PoolDraining, FailedPrecondition, 409, Retry::Futile,
+        "Pool {pool} is draining: leases are neither granted nor renewed. Release what you hold, \
+         and ask an operator to resume it.",
+        "Пул {pool} освобождается: аренды не выдаются и не продлеваются. Верните свои и попросите \
+         оператора возобновить его.";
+    WAIT_QUEUE_FULL: WaitQueueFull, ResourceExhausted, 503, secs(1, 60),
+        "{waiters} calls wait for pool {pool} already, and {max_waiters} may. Retry later, or \
+         raise max_waiters.",
+        "Пула {pool} уже ждут {waiters} вызовов из {max_waiters} возможных. Повторите позже или \
+         увеличьте max_waiters.";
+    RATE_LIMITED: RateLimited, ResourceExhausted, 429, secs(1, 60),
+        "Key {key} calls more often than the {limit} times a second that it may. Slow down.",
+        "Ключ {key} обращается чаще разрешённых {limit} раз в секунду. Обращайтесь реже.";
+    QUOTA_EXCEEDED: QuotaExceeded, ResourceExhausted, 429, Retry::Futile,
+        "Key {key} holds the {limit} leases that it may. Release some first.",
+        "У ключа {key} уже {limit} аренд, больше нельзя. Сначала верните часть.";
+    LEASE_LOST: LeaseLost, Aborted, 409, Retry::Futile,
+        "The lease of session {session} of pool {pool} ended at {lost_at}: {cause}. Disconnect the \
+         session at once and acquire a new lease.",
+        "Аренда сессии {session} пула {pool} закончилась {lost_at}: {cause}. Немедленно отключите \
+         сессию и возьмите новую аренду.";
+    POOL_NOT_FOUND: PoolNotFound, NotFound, 404, Retry::Futile,
+        "There is no pool {pool}. `telegate pool list` shows those that there are; make it with \
+         `telegate pool create`.",
+        "Пула {pool} нет. Существующие покажет `telegate pool list`; создать: \
+         `telegate pool create`.";
+    SESSION_NOT_FOUND: SessionNotFound, NotFound, 404, Retry::Futile,
+        "Pool {pool} has no session {session}. Check the name, or add it with `telegate import`.",
+        "В пуле {pool} нет сессии {session}. Проверьте имя или добавьте её: `telegate import`.";
+    LEASE_NOT_FOUND: LeaseNotFound, NotFound, 404, Retry::Futile,
+        "No such lease is known. Disconnect the session and acquire a new lease.",
+        "Такая аренда неизвестна. Отключите сессию и возьмите новую аренду.";
+    POOL_EXISTS: PoolAlreadyExists, AlreadyExists, 409, Retry::Futile,
+        "There is a pool {pool} already. Use it, or choose another name.",
+        "Пул {pool} уже есть. Используйте его или выберите другое имя.";
+    SESSION_EXISTS: SessionAlreadyExists, AlreadyExists, 409, Retry::Futile,
+        "Pool {pool} has a session {session} already. Choose another name, or remove that one \
+         first.",
+        "В пуле {pool} уже есть сессия {session}. Выберите другое имя или сначала удалите её.";
+    CREDENTIAL_EXISTS: CredentialAlreadyExists, AlreadyExists, 409, Retry::Futile,
+        "The credential {fingerprint} is session {session} of pool {pool} already. Use that one, \
+         or remove it first.",
+        "Эти учётные данные {fingerprint} уже есть: сессия {session} пула {pool}. Используйте её \
+         или сначала удалите.";
+    CREDENTIAL_ELSEWHERE: CredentialAlreadyExists, AlreadyExists, 409, Retry::Futile,
+        "The credential {fingerprint} is held in a pool that this key may not see. Ask an operator \
+         who may.",
+        "Учётные данные {fingerprint} есть в пуле, недоступном этому ключу. Обратитесь к \
+         оператору, у которого есть доступ.";
+    REQUEST_ID_REUSED: RequestIdReused, AlreadyExists, 409, Retry::Futile,
+        "The request id {request_id} was used in pool {pool} with other parameters, and its lease \
+         lives. Use a fresh id for a new ask, or repeat the first one unchanged.",
+        "Идентификатор запроса {request_id} в пуле {pool} уже использован с другими параметрами, и \
+         его аренда действует. Для нового запроса возьмите новый, или повторите прежний без \
+         изменений.";
+    INAPPROPRIATE_STATE: InappropriateState, FailedPrecondition, 409, Retry::Futile,
+        "Session {session} of pool {pool} is {state}; this call needs one of {wanted}. Bring \
+         it there first.",
+        "Сессия {session} пула {pool} в состоянии {state}, а для вызова нужно одно из: {wanted}. \
+         Сначала переведите её туда.";
+    STORE_UNAVAILABLE: StoreUnavailable, Unavailable, 503, secs(1, 5),
+        "The store cannot be reached, or did not answer in time. Retry; if it lasts, look at the \
+         store and at the broker's log.",
+        "Хранилище недоступно или не ответило вовремя. Повторите; если не проходит, проверьте \
+         хранилище и журнал брокера.";
+    STORE_RECOVERING: StoreRecovering, Unavailable, 503, secs(2, 10),
+        "The store has come back and does not grant yet. Retry in a moment.",
+        "Хранилище восстанавливается и пока не выдаёт аренды. Повторите чуть позже.";
+    SHUTTING_DOWN: ShuttingDown, Unavailable, 503, secs(1, 5),
+        "This broker is shutting down. Retry; another replica, or this one once it is back, will \
+         serve.",
+        "Этот брокер завершает работу. Повторите: ответит другая реплика или он сам после запуска.";
+    NOT_IMPLEMENTED: NotImplemented, Unimplemented, 501, Retry::Futile,
+        "{what} is part of the contract, but not yet of this version. Do without it, or use a \
+         later version of the broker.",
+        "{what} есть в контракте, но ещё не в этой версии. Обойдитесь без этого или обновите \
+         брокер.";
+    WAITING_NOT_IMPLEMENTED: NotImplemented, Unimplemented, 501, Retry::Futile,
+        "Waiting ({what}) comes with a later version of the broker. Leave it out, and when the \
+         pool is busy retry after the delay that the error tells.",
+        "Ожидание ({what}) появится в следующей версии брокера. Уберите это поле и, если пул \
+         занят, повторяйте через указанную в ошибке задержку.";
+    UNKNOWN_METHOD: NotImplemented, Unimplemented, 501, Retry::Futile,
+        "There is no method {what} here. Check the name; grpcurl's `list` shows what there is.",
+        "Метода {what} здесь нет. Проверьте имя; `list` в grpcurl покажет доступное.";
+    INTERNAL: Internal, Internal, 500, Retry::Futile,
+        "The broker has a bug. Its operator finds the cause in the log under the request id.",
+        "Ошибка в брокере. Оператор найдёт причину в журнале по идентификатору запроса.";
+}

@@ -1,0 +1,161 @@
+//! A store that misbehaves when a test says so, around a real one.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use telegate::{
+    pool::{
+        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
+        PoolStatus, PoolView, ReleaseOutcome, SessionName, SessionView, Span,
+    },
+    store::{Error, Health, Result, Store},
+};
+use tokio::sync::{Semaphore, watch};
+
+/// A store that fails, tarries or panics when a test says so, and otherwise is the one inside.
+pub(crate) struct Unruly {
+    inner: Arc<dyn Store>,
+    health: watch::Sender<Health>,
+    failures: Mutex<VecDeque<Error>>,
+    /// Acquire takes one of these before it answers.
+    answer: Semaphore,
+    held: AtomicUsize,
+}
+
+impl Unruly {
+    const MANY: usize = 1_000_000;
+
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            health: watch::Sender::new(Health::Up),
+            failures: Mutex::default(),
+            answer: Semaphore::new(Self::MANY),
+            held: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn set_health(&self, health: Health) {
+        self.health.send_replace(health);
+    }
+
+    /// Fails the next `status` so.
+    pub(crate) fn fail_next(&self, error: Error) {
+        self.failures.lock().unwrap().push_back(error);
+    }
+
+    /// Lets no Acquire answer until `go_on`.
+    pub(crate) fn hold_answers(&self) {
+        self.answer.forget_permits(usize::MAX);
+    }
+
+    /// How many Acquires are done and may not answer yet.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn go_on(&self) {
+        self.answer.add_permits(Self::MANY);
+    }
+
+    fn failure(&self) -> Result<()> {
+        self.failures.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl Store for Unruly {
+    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
+        self.inner.create_pool(pool, policy).await
+    }
+
+    async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
+        self.inner.get_pool(pool).await
+    }
+
+    async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
+        self.inner.list_pools(after, most).await
+    }
+
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
+        self.inner.set_mode(pool, mode).await
+    }
+
+    async fn status(&self, pool: &PoolName) -> Result<PoolStatus> {
+        self.failure()?;
+        self.inner.status(pool).await
+    }
+
+    async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView> {
+        self.inner.add(pool, session).await
+    }
+
+    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
+        assert_ne!(session.as_str(), "panic", "a test asked for it");
+        self.inner.remove(pool, session).await
+    }
+
+    async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        self.inner.get_session(pool, session).await
+    }
+
+    async fn list_sessions(
+        &self,
+        pool: &PoolName,
+        after: Option<&SessionName>,
+        most: usize,
+    ) -> Result<Vec<SessionView>> {
+        self.inner.list_sessions(pool, after, most).await
+    }
+
+    async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
+        let grant = self.inner.acquire(pool, ask).await;
+        self.held.fetch_add(1, Ordering::SeqCst);
+        self.answer.acquire().await.unwrap().forget();
+        self.held.fetch_sub(1, Ordering::SeqCst);
+        grant
+    }
+
+    async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
+        self.inner.undo(lease, delivery).await
+    }
+
+    async fn renew(&self, lease: &LeaseId, key: &KeyId, ttl: Option<Span>) -> Result<Lease> {
+        self.inner.renew(lease, key, ttl).await
+    }
+
+    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
+        self.inner.release(lease, key, rest).await
+    }
+
+    async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {
+        self.inner.surrender(lease, why).await
+    }
+
+    async fn invalidate(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        why: Invalidation,
+    ) -> Result<SessionView> {
+        self.inner.invalidate(pool, session, why).await
+    }
+
+    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+        self.inner.restore(pool, session).await
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

@@ -78,6 +78,7 @@ pub async fn serve(
     let keys = Arc::new(Keys::open(config.keys.clone())?);
     let gate = Arc::new(Gate::new(keys.clone(), config.clone()));
     let mut reporter = tonic_health::server::HealthReporter::new();
+    health::live(&reporter).await;
     health::tell(&reporter, Health::Down).await;
     let router = stack(&config, gate.clone(), store.clone(), reporter.clone())?;
     let following = Task(tokio::spawn(health::follow(reporter.clone(), store.health())));

@@ -12,6 +12,15 @@ use crate::{
 const SERVICES: [&str; 3] =
     ["", session_pool_server::SERVICE_NAME, session_admin_server::SERVICE_NAME];
 
+/// Served for as long as the process runs, whatever the store does: restarting a broker mends
+/// nothing of a Redis that is away, so a liveness probe asks this.
+const LIVE: &str = "telegate.live";
+
+/// Tells that the process runs.
+pub(super) async fn live(reporter: &HealthReporter) {
+    reporter.set_service_status(LIVE, ServingStatus::Serving).await;
+}
+
 /// Tells the same of every service.
 pub(super) async fn tell(reporter: &HealthReporter, health: Health) {
     let status = match health {
@@ -41,7 +50,7 @@ pub(super) async fn follow(reporter: HealthReporter, mut store: watch::Receiver<
 
 /// Forgets every service, which ends the streams of those who watch.
 pub(super) async fn forget(reporter: &mut HealthReporter) {
-    for service in SERVICES {
+    for service in SERVICES.into_iter().chain([LIVE]) {
         reporter.clear_service_status(service).await;
     }
 }

@@ -256,6 +256,8 @@ async fn health_follows_the_store() {
             let what = format!("{service} {told:?}");
             eventually(&what, async || health(&broker, service).await == told).await;
         }
+        // Lives whatever the store does.
+        assert_eq!(health(&broker, "telegate.live").await, ServingStatus::Serving);
     }
     let request = HealthCheckRequest { service: "telegate.v1.Nothing".into() };
     let unknown = HealthClient::new(broker.channel()).check(request).await.unwrap_err();

@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`pool`] has the rules, [`clock`] the time, [`store`] the two engines that
 //! run the rules durably, [`credential`] what is lent, [`proto`] the contract, [`keys`] and
-//! [`config`] how it is run, [`telemetry`] what it tells, and [`server`] serves it all.
+//! [`config`] how it is run, [`telemetry`] what it tells, [`server`] serves it all, and
+//! [`client`] calls it.
 
 pub mod pool;
 
@@ -19,3 +20,5 @@ pub mod config;
 pub mod telemetry;
 
 pub mod server;
+
+pub mod client;

@@ -1,0 +1,334 @@
+//! The Rust client: typed calls to a broker, and its errors with all that they carry.
+
+use std::{collections::BTreeMap, error::Error as _, fmt, path::PathBuf, time::Duration};
+
+use thiserror::Error;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{self, Certificate, Channel, ClientTlsConfig},
+};
+use tonic_types::StatusExt as _;
+
+use crate::proto::v1::{
+    self, ErrorReason, session_admin_client::SessionAdminClient,
+    session_pool_client::SessionPoolClient,
+};
+
+pub use tonic::Code;
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a broker may be silent during a call before it is pinged.
+const PING_AFTER: Duration = Duration::from_secs(20);
+/// How long its answer to the ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a broker is, and who asks. Its `Debug` hides the key.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address: `HOST:PORT` or `http://HOST:PORT`; `https://HOST:PORT` for TLS.
+    pub address: String,
+    /// The API key.
+    pub key: Option<String>,
+    /// A file with the authorities to trust, in PEM. Not set: those of the system.
+    pub ca: Option<PathBuf>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// What the caller said of the broker cannot be right.
+    #[error("{0}")]
+    Endpoint(String),
+    /// There is no way to the broker, or none any more.
+    #[error("the broker at {address} cannot be reached: {cause}")]
+    Unreachable {
+        /// Where it should be.
+        address: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The broker said no.
+    #[error(transparent)]
+    Refused(Box<Refused>),
+}
+
+/// A broker's no, with all that it carries.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// The kind of error.
+    pub code: Code,
+    /// The reason that programs branch on. Nothing when this client is older than the broker, or
+    /// when what answered is no broker.
+    pub reason: Option<ErrorReason>,
+    /// The reason's name, also when this client does not know it; may be empty.
+    pub reason_name: String,
+    /// A sentence for people, with the next step.
+    pub message: String,
+    /// When to try again. Nothing when that would not help.
+    pub retry_after: Option<Duration>,
+    /// Whatever changes from one error of this reason to the next.
+    pub metadata: BTreeMap<String, String>,
+    /// What is wrong with the request, field by field, or what would have to be true first.
+    pub violations: Vec<Violation>,
+    /// The call's id in the broker's log; may be empty.
+    pub request_id: String,
+    /// Where to read more.
+    pub help: Option<String>,
+}
+
+/// What a refusal means for its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is wrong.
+    BadRequest,
+    /// The key is missing, unknown, or not enough.
+    Forbidden,
+    /// Waiting helps.
+    Temporary,
+    /// The broker or its store is not there.
+    Unavailable,
+    /// A bug.
+    Bug,
+    /// A lawful no that waiting does not change.
+    Final,
+}
+
+/// One thing that stands in the way of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The field, or the thing that is not as it must be.
+    pub subject: String,
+    /// What is wrong, or what would do.
+    pub description: String,
+}
+
+/// A client of one broker. Cheap to clone: clones share a connection.
+#[derive(Clone)]
+pub struct Client {
+    pool: SessionPoolClient<Keyed>,
+    admin: SessionAdminClient<Keyed>,
+    address: String,
+}
+
+type Keyed = InterceptedService<Channel, Key>;
+
+#[derive(Clone)]
+struct Key(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Key {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(key) = &self.0 {
+            request.metadata_mut().insert("x-api-key", key.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Client {
+    /// Connects to a broker.
+    ///
+    /// # Errors
+    ///
+    /// When the endpoint cannot be right, or nobody answers there.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, Error> {
+        let Endpoint { mut address, key, ca } = endpoint;
+        if !address.contains("://") {
+            address.insert_str(0, "http://");
+        }
+        let key = key.as_deref().map(key_value).transpose()?;
+        let transport = transport(&address, ca)?;
+        let channel = transport.connect().await.map_err(|error| Error::Unreachable {
+            address: address.clone(),
+            cause: innermost(&error),
+        })?;
+        Ok(Self {
+            pool: SessionPoolClient::with_interceptor(channel.clone(), Key(key.clone())),
+            admin: SessionAdminClient::with_interceptor(channel, Key(key)),
+            address,
+        })
+    }
+
+    fn error(&self, status: &Status) -> Error {
+        let details = status.get_error_details();
+        if details.error_info().is_none() && status.source().is_some() {
+            let cause = status.source().map(innermost).unwrap_or_default();
+            return Error::Unreachable { address: self.address.clone(), cause };
+        }
+        Error::Refused(Box::new(Refused::of(status)))
+    }
+}
+
+macro_rules! calls {
+    ($($(#[$doc:meta])* $service:ident.$method:ident: $request:ident => $response:ident;)+) => {
+        impl Client {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            ///
+            /// Those that the contract names for it.
+            pub async fn $method(&self, request: v1::$request) -> Result<v1::$response, Error> {
+                let answer = self.$service.clone().$method(request).await;
+                answer.map(tonic::Response::into_inner).map_err(|status| self.error(&status))
+            }
+        )+}
+    };
+}
+
+calls! {
+    /// Leases a session.
+    pool.acquire: AcquireRequest => AcquireResponse;
+    /// Extends a lease.
+    pool.renew: RenewRequest => RenewResponse;
+    /// Gives a session back.
+    pool.release: ReleaseRequest => ReleaseResponse;
+    /// Takes a session out of its pool.
+    pool.invalidate: InvalidateRequest => InvalidateResponse;
+    /// Counts a pool's sessions by state.
+    pool.get_pool_status: GetPoolStatusRequest => GetPoolStatusResponse;
+    /// Creates a pool.
+    admin.create_pool: CreatePoolRequest => CreatePoolResponse;
+    /// Reads a pool.
+    admin.get_pool: GetPoolRequest => GetPoolResponse;
+    /// Lists pools, each with its status.
+    admin.list_pools: ListPoolsRequest => ListPoolsResponse;
+    /// Stops granting leases of a pool.
+    admin.pause_pool: PausePoolRequest => PausePoolResponse;
+    /// Grants leases of a pool again.
+    admin.resume_pool: ResumePoolRequest => ResumePoolResponse;
+    /// Stops granting and renewing leases of a pool.
+    admin.drain_pool: DrainPoolRequest => DrainPoolResponse;
+    /// Adds a session.
+    admin.add_session: AddSessionRequest => AddSessionResponse;
+    /// Reads a session.
+    admin.get_session: GetSessionRequest => GetSessionResponse;
+    /// Lists a pool's sessions.
+    admin.list_sessions: ListSessionsRequest => ListSessionsResponse;
+    /// Removes a session and its credential.
+    admin.remove_session: RemoveSessionRequest => RemoveSessionResponse;
+    /// Brings a session back into its pool.
+    admin.restore_session: RestoreSessionRequest => RestoreSessionResponse;
+}
+
+impl Refused {
+    /// What it means for the caller.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.code {
+            Code::Unavailable | Code::DeadlineExceeded => Kind::Unavailable,
+            Code::InvalidArgument | Code::OutOfRange | Code::Unimplemented => Kind::BadRequest,
+            Code::Unauthenticated | Code::PermissionDenied => Kind::Forbidden,
+            Code::Internal | Code::Unknown | Code::DataLoss | Code::Ok => Kind::Bug,
+            Code::Cancelled
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted => {
+                if self.retry_after.is_some() {
+                    Kind::Temporary
+                } else {
+                    Kind::Final
+                }
+            }
+        }
+    }
+
+    /// The code's name as gRPC's documents write it, for example `RESOURCE_EXHAUSTED`.
+    #[must_use]
+    pub fn code_name(&self) -> String {
+        let mut name = String::new();
+        for letter in format!("{:?}", self.code).chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_uppercase());
+        }
+        name
+    }
+
+    fn of(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().cloned();
+        let (reason_name, metadata) =
+            info.map(|info| (info.reason, info.metadata)).unwrap_or_default();
+        let fields = details.bad_request().map(|bad| bad.field_violations.clone());
+        let fields = fields.unwrap_or_default().into_iter();
+        let needs = details.precondition_failure().map(|failure| failure.violations.clone());
+        let needs = needs.unwrap_or_default().into_iter();
+        Self {
+            code: status.code(),
+            reason: ErrorReason::from_str_name(&format!("ERROR_REASON_{reason_name}")),
+            reason_name,
+            message: status.message().to_owned(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            metadata: metadata.into_iter().collect(),
+            violations: fields
+                .map(|v| Violation { subject: v.field, description: v.description })
+                .chain(needs.map(|v| Violation { subject: v.subject, description: v.description }))
+                .collect(),
+            request_id: details.request_info().map(|r| r.request_id.clone()).unwrap_or_default(),
+            help: details.help().and_then(|help| help.links.first()).map(|link| link.url.clone()),
+        }
+    }
+}
+
+fn key_value(key: &str) -> Result<MetadataValue<Ascii>, Error> {
+    let wrong = |_| Error::Endpoint("the API key has characters that no key has".to_owned());
+    let mut value = MetadataValue::try_from(key).map_err(wrong)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn transport(address: &str, ca: Option<PathBuf>) -> Result<transport::Endpoint, Error> {
+    let form = || {
+        let forms = "http://HOST:PORT or https://HOST:PORT";
+        Error::Endpoint(format!("address \"{address}\" is not one; write {forms}"))
+    };
+    let tls = address.starts_with("https://");
+    if !tls && !address.starts_with("http://") {
+        return Err(form());
+    }
+    let endpoint = transport::Endpoint::from_shared(address.to_owned()).map_err(|_| form())?;
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_TIMEOUT);
+    if !tls {
+        return match ca {
+            Some(_) => Err(Error::Endpoint(format!(
+                "a CA file is for TLS, and {address} is not; write https:// or leave it out"
+            ))),
+            None => Ok(endpoint),
+        };
+    }
+    let mut config = ClientTlsConfig::new();
+    config = match ca {
+        Some(path) => {
+            let wrong = |error| Error::Endpoint(format!("CA file {}: {error}", path.display()));
+            config.ca_certificate(Certificate::from_pem(std::fs::read(&path).map_err(wrong)?))
+        }
+        None => config.with_native_roots(),
+    };
+    endpoint
+        .tls_config(config)
+        .map_err(|error| Error::Endpoint(format!("TLS cannot be set up: {}", innermost(&error))))
+}
+
+/// The first cause of an error: what the system said, without the layers above it.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

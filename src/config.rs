@@ -191,6 +191,15 @@ pub fn environment() -> Environment {
         .collect()
 }
 
+/// The file of this program, for lines that people paste.
+///
+/// # Errors
+///
+/// When the system does not tell.
+pub fn program() -> std::io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
 impl Config {
     /// Lays file, environment and flags over the defaults.
     ///

@@ -1,0 +1,154 @@
+//! The command line: the tree of words, each in a file of its own.
+
+mod acquire;
+mod broker;
+mod completions;
+mod demo;
+mod failure;
+mod import;
+mod invalidate;
+mod keys;
+mod pool;
+mod print;
+mod release;
+mod renew;
+mod restore;
+mod serve;
+mod session;
+mod span;
+mod status;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{
+    ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
+};
+use tokio::runtime::Runtime;
+
+use self::{
+    broker::Broker,
+    failure::{Exit, Failure},
+    print::Output,
+};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0   done
+  1   refused (exists already, not found, wrong state, some files not imported …)
+  64  the command line, the configuration or the request is wrong
+  65  what was given to read is not what it should be
+  69  the broker or its store cannot be reached
+  70  a bug
+  74  a file cannot be read or written, or the store's file is damaged
+  75  refused for now; the error tells when to try again
+  77  the API key is missing, unknown, or not enough
+
+With --json, results go to stdout and errors to stderr, as JSON.";
+
+/// Lends scarce, exclusive sessions to one worker at a time.
+#[derive(Parser)]
+#[command(name = "telegate", version, after_help = AFTER_HELP, infer_subcommands = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    broker: Broker,
+    /// Print JSON: the messages of the contract, as grpcurl prints them.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Subcommand)]
+enum Word {
+    /// Runs a broker.
+    Serve(serve::Args),
+    /// Leases a session and prints its credential.
+    Acquire(acquire::Args),
+    /// Extends a lease, counted from now.
+    Renew(renew::Args),
+    /// Gives a session back.
+    Release(release::Args),
+    /// Takes a session out of its pool until it is restored.
+    Invalidate(invalidate::Args),
+    /// Brings invalid sessions back into their pool.
+    Restore(restore::Args),
+    /// Shows how the pools stand.
+    Status(status::Args),
+    /// Adds sessions from Telethon's files and strings.
+    Import(import::Args),
+    /// Creates, lists, pauses, resumes and drains pools.
+    #[command(subcommand)]
+    Pool(pool::Word),
+    /// Lists, shows and removes sessions.
+    #[command(subcommand)]
+    Session(session::Word),
+    /// Makes, lists and revokes API keys in the broker's key file.
+    Keys(keys::Args),
+    /// Prints the version.
+    Version,
+    /// Prints a completion script for a shell.
+    Completions(completions::Args),
+}
+
+/// Reads the command line. On the way out it has said what was wrong, or shown the help.
+pub(crate) fn parse() -> Result<Cli, ExitCode> {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| {
+        local_words_call_no_broker(&matches)?;
+        Cli::from_arg_matches(&matches)
+    });
+    parsed.map_err(|error| {
+        let _ = error.print();
+        if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
+    })
+}
+
+/// Refuses flags that a word would ignore.
+fn local_words_call_no_broker(matches: &ArgMatches) -> Result<(), clap::Error> {
+    const LOCAL: [&str; 4] = ["serve", "keys", "version", "completions"];
+    let Some((word, matches)) = matches.subcommand() else { return Ok(()) };
+    let given = |flag: &&str| matches.value_source(flag) == Some(ValueSource::CommandLine);
+    let flag = ["address", "key", "key_file", "ca"].into_iter().find(given);
+    match flag.filter(|_| LOCAL.contains(&word)) {
+        Some(flag) => Err(Cli::command().error(
+            clap::error::ErrorKind::ArgumentConflict,
+            format!("`{word}` calls no broker and has no use for --{}", flag.replace('_', "-")),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let Cli { broker, json, word } = cli;
+    let output = if json { Output::Json } else { Output::Human };
+    let done = Runtime::new()
+        .map_err(|error| Failure::new(Exit::Internal, format!("no threads: {error}")))
+        .and_then(|runtime| runtime.block_on(run_word(word, &broker, output)));
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.print(output);
+            failure.exit().into()
+        }
+    }
+}
+
+async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCode, Failure> {
+    match word {
+        Word::Serve(args) => serve::run(args).await?,
+        Word::Acquire(args) => acquire::run(args, broker, output).await?,
+        Word::Renew(args) => renew::run(args, broker, output).await?,
+        Word::Release(args) => release::run(args, broker, output).await?,
+        Word::Invalidate(args) => invalidate::run(args, broker, output).await?,
+        Word::Restore(args) => return restore::run(args, broker, output).await,
+        Word::Status(args) => status::run(args, broker, output).await?,
+        Word::Import(args) => return import::run(args, broker, output).await,
+        Word::Pool(word) => pool::run(word, broker, output).await?,
+        Word::Session(word) => session::run(word, broker, output).await?,
+        Word::Keys(args) => keys::run(args, output)?,
+        Word::Version => version::run(output)?,
+        Word::Completions(args) => completions::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

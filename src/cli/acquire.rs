@@ -1,0 +1,132 @@
+//! `telegate acquire`.
+
+use std::time::Duration;
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use clap::ValueEnum;
+use telegate::proto::v1::{
+    AcquireRequest, AcquireResponse, Credential, CredentialForm, credential::Value,
+};
+
+use super::{
+    broker::Broker,
+    failure::{Exit, Failure},
+    print::{self, Output},
+    span,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The pool.
+    #[arg(long)]
+    pool: String,
+    /// The wished TTL, for example 60s; clamped to the pool's range.
+    #[arg(long, value_parser = span::parse)]
+    ttl: Option<Duration>,
+    /// Which sessions would do, for example `country=de,premium,tier in (a,b)`.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    selector: String,
+    /// The only session that would do.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    session: String,
+    /// What the lease is for, for people who look at leases.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    purpose: String,
+    /// The form of the credential.
+    #[arg(long, value_enum, default_value_t = Form::Raw)]
+    form: Form,
+    /// Makes the call safe to repeat: the same id gets the same lease while it lives.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    request_id: String,
+    /// Print nothing but this, for scripts.
+    #[arg(long, value_enum, conflicts_with = "json")]
+    only: Option<Only>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// The plain fields.
+    Raw,
+    /// Telethon's `StringSession`.
+    TelethonString,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Only {
+    /// The lease id.
+    Lease,
+    /// The credential.
+    Credential,
+}
+
+pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(), Failure> {
+    let form = match args.form {
+        Form::Raw => CredentialForm::Unspecified,
+        Form::TelethonString => CredentialForm::TelethonString,
+    };
+    let request = AcquireRequest {
+        pool: args.pool,
+        ttl: args.ttl.map(span::to_wire),
+        request_id: args.request_id,
+        selector: args.selector,
+        session: args.session,
+        purpose: args.purpose,
+        form: form.into(),
+        ..AcquireRequest::default()
+    };
+    let granted = broker.connect().await?.acquire(request).await?;
+    match (output, args.only) {
+        (Output::Json, _) => print::json(&granted),
+        (Output::Human, None) => show(&granted),
+        (Output::Human, Some(Only::Lease)) => {
+            print::line(&granted.lease.unwrap_or_default().lease_id)
+        }
+        (Output::Human, Some(Only::Credential)) => {
+            print::line(&credential(granted.credential.as_ref())?)
+        }
+    }
+}
+
+fn show(granted: &AcquireResponse) -> Result<(), Failure> {
+    let lease = granted.lease.clone().unwrap_or_default();
+    let session = granted.session.clone().unwrap_or_default();
+    let ttl = lease.ttl.as_ref().map(span::of_wire).map(span::show).unwrap_or_default();
+    let expires = print::moment(lease.expire_time.as_ref());
+    let labels: Vec<_> = session.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let replayed = if granted.replayed { "this lease was granted before" } else { "" };
+    print::record([
+        ("lease", lease.lease_id),
+        ("replayed", replayed.to_owned()),
+        ("epoch", lease.epoch.to_string()),
+        ("session", format!("{} of pool {}", lease.session, lease.pool)),
+        ("labels", labels.join(",")),
+        ("expires", format!("{expires}, in {ttl}")),
+        ("proxy", session.proxy),
+        ("data centre", place(granted.credential.as_ref())),
+        ("credential", credential(granted.credential.as_ref())?),
+    ])
+}
+
+/// Where a raw Telegram key is known; the other forms say it themselves.
+fn place(credential: Option<&Credential>) -> String {
+    match credential.and_then(|credential| credential.value.as_ref()) {
+        Some(Value::Telegram(telegram)) => {
+            let test = if telegram.test { "test, " } else { "" };
+            let (address, port) = (&telegram.address, telegram.port);
+            let address =
+                if address.is_empty() { String::new() } else { format!(" at {address}:{port}") };
+            format!("{test}{}{address}", telegram.dc_id)
+        }
+        _ => String::new(),
+    }
+}
+
+/// The secret as text: a string as it is, bytes in base64.
+fn credential(credential: Option<&Credential>) -> Result<String, Failure> {
+    match credential.and_then(|credential| credential.value.as_ref()) {
+        Some(Value::Text(text)) => Ok(text.clone()),
+        Some(Value::Telegram(telegram)) => Ok(BASE64_STANDARD.encode(&telegram.auth_key)),
+        Some(Value::Opaque(bytes)) => Ok(BASE64_STANDARD.encode(bytes)),
+        None => Err(Failure::new(Exit::Internal, "the broker granted a lease without credential")),
+    }
+}

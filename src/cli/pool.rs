@@ -1,0 +1,129 @@
+//! `telegate pool`.
+
+use std::time::Duration;
+
+use telegate::proto::v1::{
+    CreatePoolRequest, DrainPoolRequest, PausePoolRequest, Pool, PoolMode, PoolPolicy,
+    ResumePoolRequest,
+};
+
+use super::{
+    broker::Broker,
+    failure::Failure,
+    print::{self, Output},
+    span, status,
+};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Word {
+    /// Creates a pool.
+    Create(CreateArgs),
+    /// Lists the pools with their state.
+    List,
+    /// Shows how a pool stands.
+    Status(Name),
+    /// Stops granting leases; running ones can be renewed.
+    Pause(Name),
+    /// Grants leases again.
+    Resume(Name),
+    /// Stops granting and renewing leases, so that the pool runs empty.
+    Drain(Name),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Name {
+    /// The pool.
+    pool: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct CreateArgs {
+    /// Its name: a-z, 0-9 and '-'.
+    pool: String,
+    /// The shortest TTL of a lease [default: 5s].
+    #[arg(long, value_parser = span::parse)]
+    min_ttl: Option<Duration>,
+    /// The TTL of a lease that wishes none [default: 60s].
+    #[arg(long, value_parser = span::parse)]
+    default_ttl: Option<Duration>,
+    /// The longest TTL of a lease [default: 1h].
+    #[arg(long, value_parser = span::parse)]
+    max_ttl: Option<Duration>,
+    /// The longest a lease can live through renewals [default: 24h].
+    #[arg(long, value_parser = span::parse)]
+    max_lifetime: Option<Duration>,
+    /// How long a session rests after a clean release [default: 0s].
+    #[arg(long, value_parser = span::parse)]
+    rest: Option<Duration>,
+    /// How long a session rests after its lease expired, since the vanished holder may still be
+    /// connected [default: 30s].
+    #[arg(long, value_parser = span::parse)]
+    drain: Option<Duration>,
+    /// How many calls may wait at once [default: 1000].
+    #[arg(long)]
+    max_waiters: Option<u32>,
+}
+
+pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(), Failure> {
+    let client = broker.connect().await?;
+    match word {
+        Word::Create(args) => {
+            let request = CreatePoolRequest { pool: Some(args.into_pool()) };
+            let answer = client.create_pool(request).await?;
+            say(output, &answer, answer.pool.as_ref())
+        }
+        Word::List => status::all(&client, output).await,
+        Word::Status(Name { pool }) => status::one(&client, pool, output).await,
+        Word::Pause(Name { pool }) => {
+            let answer = client.pause_pool(PausePoolRequest { pool }).await?;
+            say(output, &answer, answer.pool.as_ref())
+        }
+        Word::Resume(Name { pool }) => {
+            let answer = client.resume_pool(ResumePoolRequest { pool }).await?;
+            say(output, &answer, answer.pool.as_ref())
+        }
+        Word::Drain(Name { pool }) => {
+            let answer = client.drain_pool(DrainPoolRequest { pool }).await?;
+            say(output, &answer, answer.pool.as_ref())
+        }
+    }
+}
+
+impl CreateArgs {
+    fn into_pool(self) -> Pool {
+        let policy = PoolPolicy {
+            min_ttl: self.min_ttl.map(span::to_wire),
+            default_ttl: self.default_ttl.map(span::to_wire),
+            max_ttl: self.max_ttl.map(span::to_wire),
+            max_lifetime: self.max_lifetime.map(span::to_wire),
+            rest: self.rest.map(span::to_wire),
+            drain: self.drain.map(span::to_wire),
+            max_waiters: self.max_waiters,
+            escalation: None,
+        };
+        Pool { name: self.pool, policy: Some(policy), ..Pool::default() }
+    }
+}
+
+fn say(output: Output, answer: &impl serde::Serialize, pool: Option<&Pool>) -> Result<(), Failure> {
+    if output == Output::Json {
+        return print::json(answer);
+    }
+    let pool = pool.cloned().unwrap_or_default();
+    let policy = pool.policy.unwrap_or_default();
+    let shown = |span: Option<&pbjson_types::Duration>| {
+        span.map(span::of_wire).map(span::show).unwrap_or_default()
+    };
+    let (least, most) = (shown(policy.min_ttl.as_ref()), shown(policy.max_ttl.as_ref()));
+    let lifetime = shown(policy.max_lifetime.as_ref());
+    let mode = PoolMode::try_from(pool.mode).unwrap_or_default();
+    print::record([
+        ("pool", pool.name),
+        ("mode", print::value(mode.as_str_name(), "POOL_MODE_").to_owned()),
+        ("ttl", format!("{least} to {most}, default {}", shown(policy.default_ttl.as_ref()))),
+        ("lifetime", format!("at most {lifetime}")),
+        ("rest", shown(policy.rest.as_ref())),
+        ("drain", shown(policy.drain.as_ref())),
+        ("created", print::moment(pool.create_time.as_ref())),
+    ])
+}

@@ -1,0 +1,174 @@
+//! `telegate session`.
+
+use clap::ValueEnum;
+use telegate::{
+    client::Client,
+    proto::v1::{
+        GetSessionRequest, InvalidReason, ListSessionsRequest, ListSessionsResponse,
+        RemoveSessionRequest, Session, SessionState,
+    },
+};
+
+use super::{
+    broker::Broker,
+    failure::Failure,
+    print::{self, Output},
+    status::PAGE,
+};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Word {
+    /// Lists a pool's sessions by name.
+    List(ListArgs),
+    /// Shows a session.
+    Show(Name),
+    /// Removes a session and its credential for good.
+    Remove(Name),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Name {
+    /// The pool.
+    #[arg(long)]
+    pool: String,
+    /// The session.
+    session: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ListArgs {
+    /// The pool.
+    #[arg(long)]
+    pool: String,
+    /// Only those with these labels, for example `country=de`.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    selector: String,
+    /// Only those in one of these states.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    state: Vec<State>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum State {
+    Ready,
+    Leased,
+    Resting,
+    FloodWait,
+    Suspect,
+    Invalid,
+}
+
+pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(), Failure> {
+    let client = broker.connect().await?;
+    match word {
+        Word::List(args) => {
+            let sessions = list(&client, args).await?;
+            match output {
+                Output::Json => print::json(&sessions),
+                Output::Human => table(&sessions.sessions),
+            }
+        }
+        Word::Show(Name { pool, session }) => {
+            let answer = client.get_session(GetSessionRequest { pool, session }).await?;
+            match output {
+                Output::Json => print::json(&answer),
+                Output::Human => show(&answer.session.unwrap_or_default()),
+            }
+        }
+        Word::Remove(Name { pool, session }) => {
+            let request = RemoveSessionRequest { pool: pool.clone(), session: session.clone() };
+            let answer = client.remove_session(request).await?;
+            match output {
+                Output::Json => print::json(&answer),
+                Output::Human => print::line(&format!("{session} is gone from pool {pool}")),
+            }
+        }
+    }
+}
+
+async fn list(client: &Client, args: ListArgs) -> Result<ListSessionsResponse, Failure> {
+    let states = args.state.into_iter().map(|state| match state {
+        State::Ready => SessionState::Ready,
+        State::Leased => SessionState::Leased,
+        State::Resting => SessionState::Resting,
+        State::FloodWait => SessionState::FloodWait,
+        State::Suspect => SessionState::Suspect,
+        State::Invalid => SessionState::Invalid,
+    });
+    let mut request = ListSessionsRequest {
+        pool: args.pool,
+        page_size: PAGE,
+        page_token: String::new(),
+        selector: args.selector,
+        states: states.map(Into::into).collect(),
+    };
+    let mut all = ListSessionsResponse::default();
+    loop {
+        let page = client.list_sessions(request.clone()).await?;
+        all.sessions.extend(page.sessions);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(all);
+        }
+    }
+}
+
+fn table(sessions: &[Session]) -> Result<(), Failure> {
+    let header = ["SESSION", "STATE", "UNTIL", "LABELS", "HOLDER", "FINGERPRINT"];
+    print::table(
+        &header,
+        sessions.iter().map(|session| {
+            vec![
+                session.name.clone(),
+                state(session),
+                print::moment(session.state_until.as_ref()),
+                labels(session),
+                holder(session),
+                session.fingerprint.clone(),
+            ]
+        }),
+    )
+}
+
+/// Prints all that is known of a session.
+pub(crate) fn show(session: &Session) -> Result<(), Failure> {
+    let why = session.invalidation.as_ref().map(|why| {
+        let reason = InvalidReason::try_from(why.reason).unwrap_or_default();
+        let reason = print::value(reason.as_str_name(), "INVALID_REASON_");
+        let detail = if why.detail.is_empty() { "" } else { ": " };
+        let when = print::moment(why.time.as_ref());
+        format!("{reason}{detail}{} (by {} at {when})", why.detail, why.by_key_id)
+    });
+    print::record([
+        ("session", format!("{} of pool {}", session.name, session.pool)),
+        ("state", state(session)),
+        ("until", print::moment(session.state_until.as_ref())),
+        ("why", why.unwrap_or_default()),
+        ("holder", holder(session)),
+        ("labels", labels(session)),
+        ("epoch", session.epoch.to_string()),
+        ("fingerprint", session.fingerprint.clone()),
+        ("account", session.account_id.map(|id| id.to_string()).unwrap_or_default()),
+        ("proxy", session.proxy.clone()),
+        ("added", print::moment(session.create_time.as_ref())),
+        ("last used", print::moment(session.last_used_time.as_ref())),
+    ])
+}
+
+fn state(session: &Session) -> String {
+    print::value(session.state().as_str_name(), "SESSION_STATE_").to_owned()
+}
+
+fn labels(session: &Session) -> String {
+    let pairs: Vec<_> =
+        session.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+fn holder(session: &Session) -> String {
+    match &session.holder {
+        Some(holder) if holder.purpose.is_empty() => holder.key_id.clone(),
+        Some(holder) => format!("{} ({})", holder.key_id, holder.purpose),
+        None => String::new(),
+    }
+}

@@ -4,9 +4,11 @@
 mod auth;
 mod broker;
 mod config;
+mod cli;
 mod conformance;
 mod grpc;
 mod harness;
+mod import;
 mod model;
 mod redis_link;
 mod status;

@@ -3,8 +3,8 @@
 
 mod auth;
 mod broker;
-mod config;
 mod cli;
+mod config;
 mod conformance;
 mod grpc;
 mod harness;

@@ -1,5 +1,7 @@
 //! What tests start and wait for: a Redis server, brokers, stores whose clock a test moves.
 
+pub(crate) mod broker;
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod rulebook;

@@ -9,8 +9,8 @@ use std::{
 /// kills the process and removes its directory.
 const WATCHDOG: &str = r#"cat >/dev/null; kill -9 "$1" 2>/dev/null; rm -rf "$2""#;
 
-/// A running child. Dropping it kills the child and removes its directory; so does the end of the
-/// test process, by a watchdog that notices it.
+/// A running child. Dropping it kills the child. So does the end of the test process, however it
+/// comes, by a watchdog that notices it and removes the directory too.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     child: Child,
@@ -45,16 +45,9 @@ impl Guarded {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Kills it as `kill -9` does, and waits until it is gone. Its directory stays.
+    /// Kills it as `kill -9` does, and waits until it is gone.
     pub(crate) fn kill(mut self) {
         self.end();
-    }
-
-    /// Asks it to end, as `kill` does.
-    pub(crate) fn terminate(&self) {
-        let pid = self.child.id().to_string();
-        let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status();
-        assert!(asked.is_ok_and(|status| status.success()), "the child cannot be signalled");
     }
 
     fn end(&mut self) {

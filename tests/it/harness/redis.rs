@@ -153,7 +153,7 @@ fn connect(port: u16) -> std::io::Result<BufReader<TcpStream>> {
 fn say(talk: &mut BufReader<TcpStream>, words: &[&str]) -> std::io::Result<String> {
     let mut command = format!("*{}\r\n", words.len());
     for word in words {
-        command += &format!("${}\r\n{word}\r\n", word.len());
+        command.extend(["$", &word.len().to_string(), "\r\n", word, "\r\n"]);
     }
     talk.get_mut().write_all(command.as_bytes())?;
     let mut line = String::new();

@@ -145,13 +145,11 @@ impl Imagination {
     }
 
     fn pool(&mut self) -> PoolName {
-        pool_name(
-            *self.dice.pick::<&str>(&["p", "p", "p", "p", "p", "p", "q", "q", "q", "nowhere"]),
-        )
+        pool_name(self.dice.pick::<&str>(&["p", "p", "p", "p", "p", "p", "q", "q", "q", "nowhere"]))
     }
 
     fn pool_to_make(&mut self) -> PoolName {
-        pool_name(*self.dice.pick::<&str>(&POOLS))
+        pool_name(self.dice.pick::<&str>(&POOLS))
     }
 
     fn session(&mut self) -> SessionName {
@@ -162,7 +160,7 @@ impl Imagination {
     }
 
     fn key(&mut self) -> &'static str {
-        *self.dice.pick::<&str>(&["ann", "ann", "ann", "bob"])
+        self.dice.pick::<&str>(&["ann", "ann", "ann", "bob"])
     }
 
     fn why(&mut self) -> Invalidation {

@@ -1,0 +1,174 @@
+//! Load: many clients that acquire, work a little, renew, release, vanish and hang up, and write
+//! down what they held and when.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use telegate::{
+    client::{Client, Error},
+    proto::v1::{self, ErrorReason},
+};
+use tokio::task::JoinSet;
+
+use super::broker::{connect, wire};
+use crate::{
+    history::Held,
+    model::dice::{Dice, any_seed},
+};
+
+/// The TTL of a lease that is released.
+const TTL: Duration = Duration::from_secs(5);
+/// The TTL of a lease that nobody releases.
+const SHORT_TTL: Duration = Duration::from_secs(1);
+
+/// What clients do besides acquiring and releasing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manners {
+    /// Nothing.
+    Good,
+    /// Now and then one vanishes with its lease, and one hangs up before it has an answer.
+    Bad,
+}
+
+/// A load under way.
+pub(crate) struct Load {
+    state: Arc<State>,
+    clients: JoinSet<Diary>,
+}
+
+struct State {
+    pool: String,
+    selector: String,
+    manners: Manners,
+    began: Instant,
+    granted: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+/// What a load came to.
+#[derive(Debug, Default)]
+pub(crate) struct Diary {
+    /// Who held what and when.
+    pub(crate) held: Vec<Held>,
+    /// What ended a client's turns before the load was stopped.
+    pub(crate) errors: Vec<Error>,
+}
+
+impl Load {
+    /// Lets clients loose on the sessions of a kind, spread over brokers. `began` is the zero of
+    /// the history's times.
+    pub(crate) fn start(
+        addresses: &[&str],
+        (pool, kind): (&str, &str),
+        clients: u64,
+        manners: Manners,
+        began: Instant,
+    ) -> Self {
+        let state = Arc::new(State {
+            pool: pool.to_owned(),
+            selector: format!("kind={kind}"),
+            manners,
+            began,
+            granted: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        });
+        let mut running = JoinSet::new();
+        for (number, address) in (0..clients).zip(addresses.iter().cycle()) {
+            let (state, address) = (Arc::clone(&state), (*address).to_owned());
+            running.spawn(async move {
+                let client = connect(&address).await;
+                let mut diary = Diary::default();
+                // Each load its own: a request id that came again would be answered as a repetition.
+                let mut dice = Dice::new(any_seed() + number);
+                while !state.stopped.load(Ordering::Relaxed) {
+                    if let Err(error) = state.turn(&client, &mut dice, &mut diary).await {
+                        diary.errors.push(error);
+                        break;
+                    }
+                }
+                diary
+            });
+        }
+        Self { state, clients: running }
+    }
+
+    /// How many leases were granted so far.
+    pub(crate) fn granted(&self) -> usize {
+        self.state.granted.load(Ordering::Relaxed)
+    }
+
+    /// Lets each client finish its turn, and collects what they wrote down.
+    pub(crate) async fn stop(mut self) -> Diary {
+        self.state.stopped.store(true, Ordering::Relaxed);
+        let mut all = Diary::default();
+        while let Some(diary) = self.clients.join_next().await {
+            let diary = diary.expect("a client does not panic");
+            all.held.extend(diary.held);
+            all.errors.extend(diary.errors);
+        }
+        all
+    }
+}
+
+impl State {
+    /// Acquires, works a little, gives back. A busy pool is in order; any other error is not.
+    async fn turn(&self, client: &Client, dice: &mut Dice, diary: &mut Diary) -> Result<(), Error> {
+        let bad = self.manners == Manners::Bad;
+        let (vanishes, hangs_up) = (bad && dice.once_in(100), bad && dice.once_in(30));
+        let ttl = if vanishes || hangs_up { SHORT_TTL } else { TTL };
+        let sent = self.began.elapsed();
+        let asked = client.acquire(self.request(ttl, dice));
+        let patience = if hangs_up { Duration::from_micros(dice.below(3_000)) } else { TTL * 4 };
+        let Ok(answer) = tokio::time::timeout(patience, asked).await else { return Ok(()) };
+        let reply = match answer {
+            Ok(reply) => reply,
+            Err(Error::Refused(no)) if no.reason == Some(ErrorReason::PoolBusy) => {
+                tokio::time::sleep(Duration::from_millis(5 + dice.below(60))).await;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let from = self.began.elapsed();
+        self.granted.fetch_add(1, Ordering::Relaxed);
+        let lease = reply.lease.unwrap_or_default();
+        tokio::time::sleep(Duration::from_millis(dice.below(4))).await;
+        if dice.once_in(4) {
+            let (lease_id, ttl) = (lease.lease_id.clone(), wire(ttl));
+            client.renew(v1::RenewRequest { lease_id, ttl }).await?;
+        }
+        // A client that hears nothing more counts its TTL from the moment it asked.
+        let end = sent + ttl;
+        let until = if vanishes { end } else { self.began.elapsed().min(end) };
+        diary.held.push(Held { session: lease.session, epoch: lease.epoch, from, until });
+        if vanishes {
+            return Ok(());
+        }
+        let release = v1::ReleaseRequest { lease_id: lease.lease_id, ..Default::default() };
+        match client.release(release).await {
+            Ok(_) => Ok(()),
+            // On a machine that stands still for longer than the TTL.
+            Err(Error::Refused(no))
+                if no.reason == Some(ErrorReason::LeaseLost) && self.began.elapsed() >= end =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn request(&self, ttl: Duration, dice: &mut Dice) -> v1::AcquireRequest {
+        let mut id = || format!("r{}-{}", dice.below(u64::MAX), dice.below(u64::MAX));
+        v1::AcquireRequest {
+            pool: self.pool.clone(),
+            selector: self.selector.clone(),
+            ttl: wire(ttl),
+            request_id: id(),
+            ..v1::AcquireRequest::default()
+        }
+    }
+}

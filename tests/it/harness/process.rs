@@ -50,6 +50,13 @@ impl Guarded {
         self.end();
     }
 
+    /// Asks it to end, as `kill` does.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status();
+        assert!(asked.is_ok_and(|status| status.success()), "the child cannot be signalled");
+    }
+
     fn end(&mut self) {
         // The watchdog goes first, so that it never kills a process that got the child's number.
         let _ = self.watchdog.kill();

@@ -17,6 +17,7 @@ mod session;
 mod settle;
 mod status;
 mod time;
+pub mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -40,6 +41,7 @@ pub use session::{
 pub use settle::SETTLE_LIMIT;
 pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, ReleaseCause};
 pub use time::{Span, Time};
+pub use verdict::{Report, Verdict, judge};
 
 /// Whether a pool grants leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

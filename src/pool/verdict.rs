@@ -1,0 +1,297 @@
+//! Verdicts: what Telegram's errors mean for a session, and what a worker should do about them.
+//!
+//! [`judge`] reads a [`Report`] as far as the worker's library can tell it, finds the one [`Rule`]
+//! that matches, and says what to do. Pure: the same report at the same moment has one verdict.
+//! What the broker remembers of it is the store's to decide.
+
+mod capability;
+mod name;
+mod pattern;
+mod rules;
+mod sentences;
+mod table;
+
+pub use capability::Capability;
+pub use rules::{Codes, Place, Rule, Ruling, Wait, When};
+
+use super::{InvalidReason, Span, Time};
+
+/// The shortest wait.
+const SHORTEST_WAIT: Span = Span::secs(1);
+/// The longest wait that is believed when it comes as a length of time.
+pub const LONGEST_WAIT: Span = Span::hours(14 * 24);
+/// The farthest date that is believed when the wait comes as a date.
+pub const FARTHEST_DATE: Span = Span::hours(366 * 24);
+/// How long to wait when an error that should tell its length does not.
+const UNTOLD_WAIT: Span = Span::secs(60);
+/// A number above this is a Unix date in seconds.
+const FIRST_DATE: i64 = 1_000_000_000;
+/// The longest method or peer that a verdict names, in bytes.
+const MAX_SUBJECT: usize = 128;
+
+/// An error of Telegram as far as the worker's library can tell it. What it cannot is left empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The library, for example `telethon`.
+    pub library: String,
+    /// The code; zero when not known. Some libraries put their own in.
+    pub code: i32,
+    /// The name, with its number or without, or the class of the exception.
+    pub type_name: String,
+    /// The number that was in the name.
+    pub argument: Option<i64>,
+    /// The message as Telegram or the library wrote it.
+    pub message: String,
+    /// An error of the transport, for example -404; zero when it was none.
+    pub transport_code: i32,
+    /// The method that was called, for example `messages.getHistory`.
+    pub method: String,
+    /// The chat or user that it was about.
+    pub peer: String,
+    /// The data centre that answered; zero when not known.
+    pub dc: u32,
+    /// The session's home data centre; zero when not known.
+    pub home_dc: u32,
+    /// Whether the library made the wait up from an earlier one, without asking Telegram. It
+    /// counts the same: what is left of a wait never ends sooner than the wait.
+    pub local: bool,
+    /// When it happened; none is now.
+    pub occurred_at: Option<Time>,
+}
+
+/// What to do about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What to do.
+    pub action: Action,
+    /// What it is about.
+    pub scope: Scope,
+    /// Whose sessions it concerns.
+    pub reach: Reach,
+    /// Until when; none when no end is known.
+    pub until: Option<Time>,
+    /// Whether another session would help.
+    pub other_session: OtherSession,
+    /// The id of the rule that decided.
+    pub rule: &'static str,
+    /// Why, in one sentence.
+    pub why: &'static str,
+    /// The data centre to go to.
+    pub dc: Option<u32>,
+    /// How long to wait before the same is tried again.
+    pub retry_after: Option<Span>,
+    /// The canonical name of the error, without its number: `FLOOD_WAIT`. For an error without
+    /// one, its code: `CODE_555`.
+    pub name: String,
+}
+
+/// What a worker should do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Try the same again on the same session.
+    Retry,
+    /// Leave the scope alone until its time.
+    CoolDown,
+    /// Ask another data centre.
+    Migrate,
+    /// Mend the request; the session is fine.
+    FixRequest,
+    /// Let another session do it; this one cannot do this here.
+    Denied,
+    /// Leave a capability alone; nobody tells until when.
+    Restricted,
+    /// Stop; a probe must tell whether the session is dead.
+    Verify,
+    /// Stop; the session is dead.
+    Invalidated(InvalidReason),
+    /// Tell whoever logs in; it concerns nothing else.
+    Login,
+    /// Tell whoever runs the application: its id or device profile is wrong.
+    App,
+}
+
+/// What a verdict is about, with its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The request alone.
+    Request,
+    /// The whole session.
+    Session,
+    /// One method of the session.
+    Method(String),
+    /// One chat or user of the session.
+    Peer(String),
+    /// One kind of deed of the session.
+    Capability(Capability),
+    /// The way out to Telegram: the session's proxy.
+    Egress,
+}
+
+/// Whose sessions a verdict concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// This one.
+    Session,
+    /// Every session of the account.
+    Account,
+}
+
+/// Whether another session would help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OtherSession {
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+    /// Perhaps.
+    Maybe,
+    /// One with Telegram Premium would.
+    Premium,
+    /// One of another kind would: a bot instead of a user, or the reverse.
+    OtherKind,
+    /// One behind another proxy would.
+    OtherEgress,
+}
+
+/// Judges a report at a moment.
+#[must_use]
+pub fn judge(report: &Report, now: Time) -> Verdict {
+    let seen = name::sight(report);
+    let rule = Rule::find(&seen.name, seen.code);
+    let ruling = rule.ruling(&seen.name, &seen.method, report);
+    // A wait counts from the error, however late it is reported. No error is of tomorrow.
+    let since = report.occurred_at.map_or(now, |at| at.min(now));
+    let retries = ruling.action == Action::Retry;
+    Verdict {
+        action: ruling.action,
+        scope: Scope::of(ruling.place, ruling.action, &seen.method, &report.peer),
+        reach: ruling.reach,
+        until: if retries { None } else { ruling.wait.end(seen.argument, since) },
+        other_session: ruling.other,
+        rule: rule.id,
+        why: ruling.why,
+        dc: target(ruling.action, &seen, report),
+        retry_after: if retries { ruling.wait.first() } else { None },
+        name: if seen.name.is_empty() { format!("CODE_{}", seen.code) } else { seen.name },
+    }
+}
+
+impl Verdict {
+    /// What the broker must keep closed and until when, if anything.
+    #[must_use]
+    pub fn closes(&self) -> Option<(&Scope, Time)> {
+        let closes = matches!(self.action, Action::CoolDown | Action::Restricted);
+        self.until.filter(|_| closes && self.scope != Scope::Request).map(|at| (&self.scope, at))
+    }
+
+    /// Whether a rule knew the error; otherwise a default for its code decided.
+    #[must_use]
+    pub fn is_by_default(&self) -> bool {
+        Rule::all().iter().any(|rule| rule.id == self.rule && rule.is_default())
+    }
+}
+
+impl Action {
+    /// The name in the contract.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "RETRY",
+            Self::CoolDown => "COOL_DOWN",
+            Self::Migrate => "MIGRATE",
+            Self::FixRequest => "FIX_REQUEST",
+            Self::Denied => "DENIED",
+            Self::Restricted => "RESTRICTED",
+            Self::Verify => "VERIFY",
+            Self::Invalidated(_) => "INVALIDATED",
+            Self::Login => "LOGIN",
+            Self::App => "APP",
+        }
+    }
+}
+
+impl Scope {
+    /// The method, peer or capability; empty where there is none.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Request | Self::Session | Self::Egress => "",
+            Self::Method(name) | Self::Peer(name) => name,
+            Self::Capability(capability) => capability.name(),
+        }
+    }
+
+    /// Fills a place with the report's names.
+    ///
+    /// What must be closed but is not named widens: from the peer to the method, from the method
+    /// to the session. When in doubt, no grant. What closes nothing does not widen.
+    fn of(place: Place, action: Action, method: &str, peer: &str) -> Self {
+        let name = |text: &str| name::clip(text, MAX_SUBJECT).to_owned();
+        let widest = if action == Action::CoolDown { Self::Session } else { Self::Request };
+        let method_or = |wider: Self| match method {
+            "" => wider,
+            method => Self::Method(name(method)),
+        };
+        match place {
+            Place::Request => Self::Request,
+            Place::Session => Self::Session,
+            Place::Egress => Self::Egress,
+            Place::Capability(capability) => Self::Capability(capability),
+            Place::MethodOr(capability) => method_or(Self::Capability(capability)),
+            Place::Peer if !peer.is_empty() => Self::Peer(name(peer)),
+            Place::Peer if action != Action::CoolDown => Self::Request,
+            Place::Peer | Place::Method => method_or(widest),
+        }
+    }
+}
+
+impl Wait {
+    /// How long it is at first, when the argument does not say it.
+    fn first(self) -> Option<Span> {
+        match self {
+            Self::Unknown => None,
+            Self::Seconds { .. } | Self::Minutes | Self::DateOrSeconds => Some(UNTOLD_WAIT),
+            Self::Fixed(span) | Self::Growing { first: span, .. } => Some(span),
+        }
+    }
+
+    /// When a wait ends that began at `since`.
+    fn end(self, argument: Option<i64>, since: Time) -> Option<Time> {
+        let length = match (self, argument) {
+            (Self::Unknown | Self::Fixed(_) | Self::Growing { .. }, _) | (_, None) => {
+                self.first()?
+            }
+            (Self::DateOrSeconds, Some(date)) if date > FIRST_DATE => {
+                let date = Time(u64::try_from(date).unwrap_or(u64::MAX).saturating_mul(1000));
+                return Some(since + date.since(since).clamp(SHORTEST_WAIT, FARTHEST_DATE));
+            }
+            (Self::Seconds { margin }, Some(count)) => Span(length_of(count, 1).0 + margin.0),
+            (Self::Minutes, Some(count)) => length_of(count, 60),
+            (Self::DateOrSeconds, Some(count)) => length_of(count, 1),
+        };
+        Some(since + length.clamp(SHORTEST_WAIT, LONGEST_WAIT))
+    }
+}
+
+/// So many units of so many seconds, within reason.
+fn length_of(count: i64, secs: u64) -> Span {
+    let count = u64::try_from(count).unwrap_or(0).min(LONGEST_WAIT.0);
+    Span::secs(count * secs).clamp(SHORTEST_WAIT, LONGEST_WAIT)
+}
+
+/// The data centre to go to, where the verdict sends somewhere: the one that the error names, and
+/// home when the transport says no more than that this one is wrong.
+fn target(action: Action, seen: &name::Sighting, report: &Report) -> Option<u32> {
+    let dc = match action {
+        Action::Migrate if seen.is_transport() => Some(report.home_dc),
+        Action::Migrate => seen.argument.and_then(|dc| u32::try_from(dc).ok()),
+        _ => None,
+    };
+    dc.filter(|dc| (1..=MAX_DC).contains(dc))
+}
+
+/// The highest number of a data centre that is believed; 203 is one.
+const MAX_DC: u32 = 9999;
+
+#[cfg(test)]
+mod tests;

@@ -78,9 +78,14 @@ fn name_by_code(seen: &mut Sighting, transport_code: i32) {
     if let Some(code) = transport {
         seen.name = format!("{TRANSPORT}_{}", code.unsigned_abs());
         seen.argument = None;
-    } else if seen.name.is_empty() && seen.code == 429 {
-        // The Bot API's way to say it, and TDLib's.
-        "FLOOD_WAIT".clone_into(&mut seen.name);
+    } else if seen.name.is_empty() {
+        // 429 is how the Bot API and TDLib say it; 503 is what Telethon keeps of a timeout.
+        let name = match seen.code {
+            429 => "FLOOD_WAIT",
+            503 | -503 => "TIMEOUT",
+            _ => "",
+        };
+        name.clone_into(&mut seen.name);
     }
 }
 
@@ -210,8 +215,7 @@ fn in_brackets(text: &str) -> Option<Told> {
             code = told.code;
         }
         if !told.name.is_empty() {
-            let number =
-                told.number.or_else(|| told.has_place.then(|| any_number(after)).flatten());
+            let number = told.number.or_else(|| told.has_place.then(|| number_in(after)).flatten());
             return Some(Told { number, code, ..told });
         }
         rest = after;
@@ -281,9 +285,20 @@ fn bracketed_number(rest: &str) -> Option<i64> {
     leading_number(inner).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
 }
 
-fn any_number(text: &str) -> Option<i64> {
-    let at = text.find(|c: char| c.is_ascii_digit())?;
-    leading_number(&text[at..]).map(|(number, _)| number)
+/// The number of a description: the one that counts a time, or else the first. A description may
+/// speak of `24 hours` before it comes to the number that Telegram gave.
+fn number_in(description: &str) -> Option<i64> {
+    let mut first = None;
+    let mut rest = description;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (number, after) = leading_number(&rest[at..])?;
+        if after.starts_with(" second") || after.starts_with(" minute") {
+            return Some(number);
+        }
+        first = first.or(Some(number));
+        rest = after;
+    }
+    first
 }
 
 /// The method of `(caused by "messages.SendMessage")`, spelled as Telegram does. A class of a

@@ -1,7 +1,7 @@
 //! What libraries say instead of a name: classes, aliases, fragments of their sentences.
 
 /// Words that say no more than a code: the base classes of the libraries and their placeholders.
-const BARE_CODES: [(&str, i32); 26] = [
+const BARE_CODES: [(&str, i32); 27] = [
     ("ERROR_SEE_OTHER", 303),
     ("SEE_OTHER", 303),
     ("INVALID_DC", 303),
@@ -17,6 +17,7 @@ const BARE_CODES: [(&str, i32); 26] = [
     ("INTERNAL_SERVER", 500),
     ("SERVER", 500),
     ("SERVICE_UNAVAILABLE", 503),
+    ("TIMED_OUT", 503),
     ("", 0),
     ("API", 0),
     ("BOT", 0),
@@ -31,7 +32,7 @@ const BARE_CODES: [(&str, i32); 26] = [
 ];
 
 /// Names that a class name gives, and the names that Telegram gives.
-const ALIASES: [(&str, &str); 13] = [
+const ALIASES: [(&str, &str); 12] = [
     ("APICALLERROR", "API_CALL_ERROR"),
     ("API_CALL", "API_CALL_ERROR"),
     ("AUTH_KEY_NOT_FOUND", "TRANSPORT_404"),
@@ -43,12 +44,11 @@ const ALIASES: [(&str, &str); 13] = [
     ("MSG_WAIT", "MSG_WAIT_FAILED"),
     ("SLOW_MODE_MULTI_MSGS_DISABLED", "SLOWMODE_MULTI_MSGS_DISABLED"),
     ("SLOW_MODE_WAIT", "SLOWMODE_WAIT"),
-    ("TIMED_OUT", "TIMEDOUT"),
     ("TWO_FA_CONFIRM_WAIT", "2FA_CONFIRM_WAIT"),
 ];
 
 /// Fragments that stand for a name, in capitals. `#` is the number, `$` the end of the text.
-const FRAGMENTS: [(&str, &str); 29] = [
+const FRAGMENTS: [(&str, &str); 31] = [
     ("TOO MANY REQUESTS: RETRY AFTER #", "FLOOD_WAIT"),
     ("RETRY IN # SECONDS", "FLOOD_WAIT"),
     ("A WAIT OF # SECONDS IS REQUIRED$", "FLOOD_WAIT"),
@@ -69,6 +69,8 @@ const FRAGMENTS: [(&str, &str); 29] = [
     ("EXECUTE QUERIES IS ASSOCIATED WITH DC #", "USER_MIGRATE"),
     ("RICH ERROR OCCURRED WHILE COMMUNICATING WITH DC #", "INTERDC_CALL_RICH_ERROR"),
     ("ERROR OCCURRED WHILE COMMUNICATING WITH DC #", "INTERDC_CALL_ERROR"),
+    ("LENGTH OF THE CODE MUST BE #", "EMAIL_UNCONFIRMED"),
+    ("PART # OF THE FILE IS MISSING", "FILE_PART_MISSING"),
     ("MESSAGE FAILED TO BE SENT.", "MSG_WAIT_FAILED"),
     ("NO WORKERS RUNNING", "NO_WORKERS_RUNNING"),
     ("MEMORY LIMIT", "MEMORY_LIMIT"),

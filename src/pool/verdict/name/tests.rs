@@ -71,6 +71,11 @@ fn the_pyrogram_family_writes_brackets() {
             "Telegram says: [303 FILE_MIGRATE_X] - The file is stored in DC4.",
             "FILE_MIGRATE 4 (303)",
         ),
+        (
+            "Telegram says: [400 SESSION_TOO_FRESH_X] - It is less than 24 hours old, try again in \
+             86399 seconds.",
+            "SESSION_TOO_FRESH 86399 (400)",
+        ),
         ("Telegram says: [420 Flood] - [420 NEW_WAIT_17] ", "NEW_WAIT 17 (420)"),
         ("Telegram says: [520 Unknown error] - [555 NEW_THING]", "NEW_THING (555)"),
         ("Telegram says: [-503 Timeout] - Timed out after 5", "TIMEOUT (-503)"),
@@ -148,6 +153,7 @@ fn a_class_is_as_good_as_a_name_unless_it_is_a_base_class() {
         ("InterdcCallErrorError", "INTERDC_CALL_ERROR (0)"),
         ("FileMigrate400", "FILE_MIGRATE (0)"),
         ("TimeoutError", "TIMEOUT (0)"),
+        ("TimedOutError", "TIMEOUT (503)"),
         ("AuthKeyNotFound", "TRANSPORT_404 (0)"),
     ] {
         assert_eq!(read(class, ""), wanted, "{class}");

@@ -16,3 +16,4 @@ mod redis_link;
 mod status;
 mod tidy;
 mod unruly;
+mod verdict;

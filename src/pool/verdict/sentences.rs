@@ -48,7 +48,7 @@ const ALIASES: [(&str, &str); 12] = [
 ];
 
 /// Fragments that stand for a name, in capitals. `#` is the number, `$` the end of the text.
-const FRAGMENTS: [(&str, &str); 31] = [
+const FRAGMENTS: [(&str, &str); 33] = [
     ("TOO MANY REQUESTS: RETRY AFTER #", "FLOOD_WAIT"),
     ("RETRY IN # SECONDS", "FLOOD_WAIT"),
     ("A WAIT OF # SECONDS IS REQUIRED$", "FLOOD_WAIT"),
@@ -72,6 +72,8 @@ const FRAGMENTS: [(&str, &str); 31] = [
     ("LENGTH OF THE CODE MUST BE #", "EMAIL_UNCONFIRMED"),
     ("PART # OF THE FILE IS MISSING", "FILE_PART_MISSING"),
     ("MESSAGE FAILED TO BE SENT.", "MSG_WAIT_FAILED"),
+    ("REQUEST WAS UNSUCCESSFUL", "RPC_CALL_FAIL"),
+    ("WRONG DATABASE ENCRYPTION KEY", "WRONG_DATABASE_KEY"),
     ("NO WORKERS RUNNING", "NO_WORKERS_RUNNING"),
     ("MEMORY LIMIT", "MEMORY_LIMIT"),
     ("INVALID MSGS_STATE_REQ QUERY", "INVALID_MSGS_STATE_REQ_QUERY"),

@@ -110,6 +110,7 @@ fn names_that_look_alike_are_told_apart() {
         406 USER_RESTRICTED -> RESTRICTED create-chats +86400s Yes R2
         403 USER_RESTRICTED -> RESTRICTED create-chats +86400s Yes R2
         420 FROZEN_METHOD_INVALID -> RESTRICTED session +86400s Yes R3
+        401 Wrong database encryption key -> FIX_REQUEST request No C2
         420 ADDRESS_INVALID -> FIX_REQUEST request No C2
         500 RANDOM_ID_DUPLICATE -> FIX_REQUEST request No T3
         400 PHONE_NUMBER_BANNED -> LOGIN request No L2

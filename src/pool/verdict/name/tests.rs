@@ -54,6 +54,7 @@ fn telethon_and_gramjs_write_a_code_and_a_name_or_a_sentence() {
         ),
         ("420: NEW_WAIT_17 (caused by messages.SendMessage)", "NEW_WAIT 17 (420)"),
         ("RPCError: 400: CHANNEL_INVALID (caused by x)", "CHANNEL_INVALID (400)"),
+        ("Request was unsuccessful 5 time(s)", "RPC_CALL_FAIL (0)"),
         ("The file to be accessed is currently stored in DC 4", "FILE_MIGRATE 4 (0)"),
         ("Invalid response buffer (HTTP code 429)", "TRANSPORT_429 (0)"),
     ]);
@@ -111,6 +112,7 @@ fn tdlib_and_the_bot_api_say_too_many_requests() {
             "FLOOD_WAIT 17 (0)",
         ),
         ("Flood control exceeded. Retry in 17 seconds", "FLOOD_WAIT 17 (0)"),
+        ("Wrong database encryption key", "WRONG_DATABASE_KEY (0)"),
         ("Bad Request: PEER_ID_INVALID", "PEER_ID_INVALID (400)"),
         ("Forbidden: bot was blocked by the user", " (403)"),
         ("Unauthorized", " (401)"),

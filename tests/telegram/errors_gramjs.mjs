@@ -37,6 +37,7 @@ function* reports(error) {
   if (!typed || argument !== undefined) yield ["text", { message: String(error) }];
 }
 
+const lines = [];
 for (const row of readFileSync(path, "utf8").trimEnd().split("\n").slice(1)) {
   const [code, name] = row.split("\t");
   // A name of which the code is not known is answered as what is commonest.
@@ -44,8 +45,9 @@ for (const row of readFileSync(path, "utf8").trimEnd().split("\n").slice(1)) {
   for (const errorMessage of answers(name)) {
     const error = RPCMessageToError({ errorCode, errorMessage }, request);
     for (const [form, report] of reports(error)) {
-      console.log(JSON.stringify({ code: errorCode, name: errorMessage, form, report }));
+      lines.push(JSON.stringify({ code: errorCode, name: errorMessage, form, report }));
     }
   }
 }
-process.exit(0);
+// A pipe is written in the background: leave only when all of it is through.
+process.stdout.write(`${lines.join("\n")}\n`, () => process.exit(0));

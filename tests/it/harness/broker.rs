@@ -23,7 +23,7 @@ use super::{POLL_EVERY, process::Guarded};
 /// How long a broker may take to listen, and to serve.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// What the first line on its stdout says before the address.
-const LISTENING: &str = "telegate listening on ";
+const LISTENING: &str = "listening on ";
 
 /// A broker process.
 #[derive(Debug)]

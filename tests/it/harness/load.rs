@@ -83,7 +83,7 @@ impl Load {
             running.spawn(async move {
                 let client = connect(&address).await;
                 let mut diary = Diary::default();
-                // Each load its own: a request id that came again would be answered as a repetition.
+                // Each load its own: a request id that came again would be a repetition.
                 let mut dice = Dice::new(any_seed() + number);
                 while !state.stopped.load(Ordering::Relaxed) {
                     if let Err(error) = state.turn(&client, &mut dice, &mut diary).await {

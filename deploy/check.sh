@@ -111,12 +111,12 @@ probed_by() {
 
 # Calls follow the store; restarts follow the process.
 probes_right() {
-    for probe in startupProbe readinessProbe; do
-        [ "$(probed_by $probe "$1")" = telegate.v1.SessionPool ] \
-            || { echo "$probe must ask telegate.v1.SessionPool"; return 1; }
+    [ "$(probed_by readinessProbe "$1")" = telegate.v1.SessionPool ] \
+        || { echo "readinessProbe must ask telegate.v1.SessionPool"; return 1; }
+    for probe in startupProbe livenessProbe; do
+        [ "$(probed_by $probe "$1")" = telegate.live ] \
+            || { echo "$probe must ask telegate.live: it must not follow the store"; return 1; }
     done
-    [ "$(probed_by livenessProbe "$1")" = telegate.live ] \
-        || { echo "livenessProbe must ask telegate.live: it must not follow the store"; return 1; }
 }
 
 check_kubernetes() {

@@ -347,55 +347,94 @@ async fn a_credential_that_many_add_and_remove_at_once_is_in_one_session_at_most
     }
 }
 
-#[tokio::test]
-async fn a_verb_whose_reply_is_lost_answers_as_if_it_had_run_once() {
-    let Some(mut broker) = Broker::start(Keeps::Nothing, &["a"]).await else { return };
-    let proxy = Proxy::start(broker.server.url().trim_start_matches("redis://").to_owned()).await;
+/// With a proxy between the broker and its Redis.
+async fn through_proxy(sessions: &[&str]) -> Option<(Broker, Proxy)> {
+    let mut broker = Broker::start(Keeps::Nothing, sessions).await?;
+    let proxy = Proxy::start(broker.server.url().trim_start_matches("redis://")).await;
     let store = RedisStore::connect(Options::new(&proxy.url())).await.expect("it will do");
     broker.store = Arc::new(store);
-    let (pool, made, new) = (pool_name(POOL), pool_name("made"), session("new"));
-    let lose = || proxy.lose_next_reply();
-    let store = &broker.store;
+    Some((broker, proxy))
+}
 
-    lose();
-    assert_eq!(store.create_pool(&made, Policy::default()).await.unwrap().record.name, made);
-    lose();
-    assert_eq!(
-        store.set_mode(&made, PoolMode::Paused).await.unwrap().record.mode,
-        PoolMode::Paused
-    );
-    lose();
-    assert_eq!(store.add(&pool, new.clone()).await.unwrap().record.name, new.name);
-    lose();
-    store.remove(&pool, &new.name).await.unwrap();
-    store.add(&made, new).await.expect("its credential went with it");
+#[tokio::test]
+async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
+    let Some((broker, proxy)) = through_proxy(&["a"]).await else { return };
+    let (store, pool) = (&broker.store, pool_name(POOL));
+    // Each verb once for each of its steps.
+    for step in 1..=2 {
+        let made = pool_name(&format!("made{step}"));
+        proxy.lose_reply(step);
+        let view = store.create_pool(&made, Policy::default()).await.unwrap();
+        assert_eq!(view.record.name, made);
+        let again = store.create_pool(&made, Policy::default()).await.unwrap_err();
+        assert_eq!(again.to_string(), format!("pool {made} exists"));
+        proxy.lose_reply(1);
+        let view = store.set_mode(&made, PoolMode::Paused).await.unwrap();
+        assert_eq!(view.record.mode, PoolMode::Paused);
+    }
+    for step in 1..=3 {
+        let new = session(&format!("new{step}"));
+        if step < 3 {
+            proxy.lose_reply(step);
+        }
+        assert_eq!(store.add(&pool, new.clone()).await.unwrap().record.name, new.name);
+        let again = store.add(&pool, new.clone()).await.unwrap_err();
+        assert_eq!(again.to_string(), format!("pool {POOL} has a session {}", new.name));
+        proxy.lose_reply(step);
+        store.remove(&pool, &new.name).await.unwrap();
+        let again = store.remove(&pool, &new.name).await.unwrap_err();
+        assert_eq!(again.to_string(), format!("pool {POOL} has no session {}", new.name));
+        let elsewhere = store.add(&pool_name("made1"), new).await;
+        elsewhere.expect("its credential went with it");
+    }
+    let only = name("a");
+    proxy.lose_reply(1);
+    let gone = store.invalidate(&pool, &only, why(ANN, "dead")).await.unwrap();
+    assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
+    proxy.lose_reply(1);
+    let back = store.restore(&pool, &only).await.unwrap();
+    assert_eq!(back.standing.state(back.at), SessionState::Ready);
+    let again = store.restore(&pool, &only).await.unwrap_err();
+    assert_eq!(again.to_string(), format!("session a of pool {POOL} is READY"));
+    proxy.lose_reply(0);
+}
 
-    lose();
+#[tokio::test]
+async fn a_worker_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
+    let Some((broker, proxy)) = through_proxy(&["a", "b"]).await else { return };
+    let (store, pool) = (&broker.store, pool_name(POOL));
+    proxy.lose_reply(1);
     let grant = broker.acquire().await.unwrap();
     assert_eq!((grant.replayed, grant.lease.deliveries), (true, 2));
+    assert_eq!(store.status(&pool).await.unwrap().counts.leased, 1);
     let lease = lease_id(&pool, &grant);
-    lose();
+    proxy.lose_reply(1);
     assert_eq!(store.renew(&lease, &key(ANN), None).await.unwrap().epoch, grant.lease.epoch);
-    lose();
+    proxy.lose_reply(1);
     assert_eq!(broker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
     assert_eq!(broker.release(&lease).await.unwrap(), ReleaseOutcome::AlreadyEnded);
 
     let lease = broker.lend().await;
-    lose();
+    proxy.lose_reply(1);
     assert!(store.undo(&lease, 1).await.unwrap());
     assert!(!store.undo(&lease, 1).await.unwrap());
 
     let lease = broker.lend().await;
-    lose();
+    proxy.lose_reply(1);
     let gone = store.surrender(&lease, why(ANN, "dead")).await.unwrap();
     assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
-    lose();
-    let back = store.restore(&pool, &lease.session).await.unwrap();
-    assert_eq!(back.standing.state(back.at), SessionState::Ready);
-    lose();
-    let gone = store.invalidate(&pool, &lease.session, why(ANN, "dead")).await.unwrap();
-    assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
-    assert!(proxy.has_lost_it());
+    proxy.lose_reply(0);
+}
+
+#[tokio::test]
+async fn what_is_stuck_on_its_way_to_redis_does_not_run_after_it_was_repeated() {
+    let Some((broker, proxy)) = through_proxy(&["a", "b"]).await else { return };
+    proxy.hold_next_request();
+    let grant = soon(broker.acquire()).await.unwrap();
+    assert_eq!((grant.replayed, grant.lease.deliveries), (false, 1));
+    proxy.deliver().await;
+    let counts = broker.store.status(&pool_name(POOL)).await.unwrap().counts;
+    assert_eq!((counts.leased, counts.free), (1, 1));
 }
 
 /// A broker on a Redis that comes back from a snapshot without what was done since.

@@ -1,38 +1,51 @@
-//! A wire between broker and Redis that loses replies: the script has run, nobody hears of it.
+//! A wire between broker and Redis that loses replies, so that a script has run and nobody hears
+//! of it, or holds requests back, so that a script would run when nobody waits for it any more.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::JoinSet,
 };
 
 /// A proxy before a Redis.
 pub(super) struct Proxy {
     port: u16,
-    losses: Arc<AtomicU32>,
+    deeds: Arc<Deeds>,
     _wires: JoinSet<()>,
 }
 
+/// What the proxy does to scripts.
+#[derive(Default)]
+struct Deeds {
+    /// The how manieth reply from now it loses; zero when none.
+    loses: AtomicU32,
+    /// Whether it holds the next request back.
+    holds: AtomicBool,
+    delivers: Notify,
+    delivered: Notify,
+}
+
 impl Proxy {
-    /// Before the Redis at a port.
-    pub(super) async fn start(redis: String) -> Self {
+    /// Before the Redis at an address.
+    pub(super) async fn start(redis: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("a bound port").port();
-        let losses = Arc::new(AtomicU32::new(0));
+        let (deeds, redis) = (Arc::new(Deeds::default()), redis.to_owned());
         let mut wires = JoinSet::new();
-        let told = Arc::clone(&losses);
+        let told = Arc::clone(&deeds);
         wires.spawn(async move {
             let mut wires = JoinSet::new();
             while let Ok((broker, _)) = listener.accept().await {
                 wires.spawn(wire(broker, redis.clone(), Arc::clone(&told)));
             }
         });
-        Self { port, losses, _wires: wires }
+        Self { port, deeds, _wires: wires }
     }
 
     /// Where it listens.
@@ -40,40 +53,63 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Loses the reply to the next script, and its connection with it.
-    pub(super) fn lose_next_reply(&self) {
-        self.losses.store(1, Ordering::SeqCst);
+    /// Loses the reply to the next script, or to one after it, and its connection with it.
+    pub(super) fn lose_reply(&self, nth: u32) {
+        let before = self.deeds.loses.swap(nth, Ordering::SeqCst);
+        assert_eq!(before, 0, "a reply that was to be lost was never sent");
     }
 
-    /// Whether all replies that were to be lost have been.
-    pub(super) fn has_lost_it(&self) -> bool {
-        self.losses.load(Ordering::SeqCst) == 0
+    /// Holds the request for the next script back.
+    pub(super) fn hold_next_request(&self) {
+        self.deeds.holds.store(true, Ordering::SeqCst);
+    }
+
+    /// Delivers what is held back, and waits for what becomes of it.
+    pub(super) async fn deliver(&self) {
+        assert!(!self.deeds.holds.load(Ordering::SeqCst), "nothing was held back");
+        self.deeds.delivers.notify_one();
+        self.deeds.delivered.notified().await;
     }
 }
 
-async fn wire(mut broker: TcpStream, redis: String, losses: Arc<AtomicU32>) {
+async fn wire(mut broker: TcpStream, redis: String, deeds: Arc<Deeds>) {
     let Ok(mut redis) = TcpStream::connect(redis).await else { return };
     let (mut asked, mut answered) = ([0; 65_536], [0; 65_536]);
     let mut is_script = false;
     loop {
         tokio::select! {
             read = broker.read(&mut asked) => {
-                let Ok(1..) = read else { return };
-                let read = read.unwrap_or(0);
-                is_script = asked[..read].windows(7).any(|word| word == b"EVALSHA");
-                if redis.write_all(&asked[..read]).await.is_err() {
+                let Ok(read @ 1..) = read else { return };
+                let request = &asked[..read];
+                is_script = request.windows(7).any(|word| word == b"EVALSHA");
+                let held = is_script && deeds.holds.swap(false, Ordering::SeqCst);
+                if held {
+                    deeds.delivers.notified().await;
+                }
+                let sent = redis.write_all(request).await;
+                if held {
+                    // Either the answer, or that the server has dropped the connection.
+                    let _ = redis.read(&mut answered).await;
+                    deeds.delivered.notify_one();
+                }
+                if held || sent.is_err() {
                     return;
                 }
             }
             read = redis.read(&mut answered) => {
-                let Ok(1..) = read else { return };
-                let read = read.unwrap_or(0);
-                let lost = is_script
-                    && losses.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+                let Ok(read @ 1..) = read else { return };
+                let lost = is_script && deeds.loses_this();
                 if lost || broker.write_all(&answered[..read]).await.is_err() {
                     return;
                 }
             }
         }
+    }
+}
+
+impl Deeds {
+    fn loses_this(&self) -> bool {
+        let less = |nth: u32| nth.checked_sub(1);
+        self.loses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) == Ok(1)
     }
 }

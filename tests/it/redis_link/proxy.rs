@@ -29,6 +29,10 @@ struct Deeds {
     holds: AtomicBool,
     delivers: Notify,
     delivered: Notify,
+    /// Whether it breaks down with the next reply that it loses.
+    breaks: AtomicBool,
+    /// Whether it lets nobody through.
+    broken: AtomicBool,
 }
 
 impl Proxy {
@@ -42,6 +46,9 @@ impl Proxy {
         wires.spawn(async move {
             let mut wires = JoinSet::new();
             while let Ok((broker, _)) = listener.accept().await {
+                if told.broken.load(Ordering::SeqCst) {
+                    continue;
+                }
                 wires.spawn(wire(broker, redis.clone(), Arc::clone(&told)));
             }
         });
@@ -59,14 +66,30 @@ impl Proxy {
         assert_eq!(before, 0, "a reply that was to be lost was never sent");
     }
 
+    /// Loses the reply to the next script, and lets nobody through from then on.
+    pub(super) fn break_with_next_reply(&self) {
+        self.deeds.breaks.store(true, Ordering::SeqCst);
+        self.lose_reply(1);
+    }
+
+    /// Lets everybody through again.
+    pub(super) fn repair(&self) {
+        self.deeds.broken.store(false, Ordering::SeqCst);
+    }
+
     /// Holds the request for the next script back.
     pub(super) fn hold_next_request(&self) {
         self.deeds.holds.store(true, Ordering::SeqCst);
     }
 
+    /// Whether a request is held back.
+    pub(super) fn holds_a_request(&self) -> bool {
+        !self.deeds.holds.load(Ordering::SeqCst)
+    }
+
     /// Delivers what is held back, and waits for what becomes of it.
     pub(super) async fn deliver(&self) {
-        assert!(!self.deeds.holds.load(Ordering::SeqCst), "nothing was held back");
+        assert!(self.holds_a_request(), "nothing was held back");
         self.deeds.delivers.notify_one();
         self.deeds.delivered.notified().await;
     }
@@ -110,6 +133,10 @@ async fn wire(mut broker: TcpStream, redis: String, deeds: Arc<Deeds>) {
 impl Deeds {
     fn loses_this(&self) -> bool {
         let less = |nth: u32| nth.checked_sub(1);
-        self.loses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) == Ok(1)
+        let loses = self.loses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) == Ok(1);
+        if loses && self.breaks.swap(false, Ordering::SeqCst) {
+            self.broken.store(true, Ordering::SeqCst);
+        }
+        loses
     }
 }

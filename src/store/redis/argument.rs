@@ -87,12 +87,16 @@ fn needles(selector: &Selector) -> Vec<(bool, Vec<String>)> {
     selector.requirements().iter().map(needle).collect()
 }
 
-/// Labels, as `lua/add.lua` keeps them.
+/// Labels, as `lua/standing.lua` keeps them.
 pub(super) fn label_lines(labels: &Labels) -> String {
-    labels.iter().fold(String::new(), |mut lines, (key, value)| {
-        let _ = writeln!(lines, "{key}={value}");
-        lines
-    })
+    let mut lines = String::new();
+    for (key, value) in labels {
+        let _ = write!(lines, "\n{key}={value}");
+    }
+    if !lines.is_empty() {
+        lines.push('\n');
+    }
+    lines
 }
 
 /// A mode, as it is kept.

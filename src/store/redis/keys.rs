@@ -5,8 +5,10 @@ use super::options::{ClockSource, Options};
 use crate::pool::PoolName;
 
 /// The keys of a pool, in the order that `lua/standing.lua` expects.
-const POOL_KEYS: [&str; 8] =
-    ["meta", "session", "standing", "free", "leases", "rests", "requests", "labels"];
+const POOL_KEYS: [&str; 10] = [
+    "meta", "session", "standing", "free", "leases", "rests", "requests", "labels", "index",
+    "ready",
+];
 
 /// The names of all keys.
 #[derive(Clone, Debug)]
@@ -54,7 +56,7 @@ mod tests {
         let mut options = Options::new("redis://h");
         options.prefix = "eu".to_owned();
         let keys = Keys::new(&options).pool(&PoolName::parse("demo").unwrap());
-        assert_eq!(keys.len(), 8);
+        assert_eq!(keys.len(), 10);
         assert!(keys.iter().all(|key| key.starts_with("eu:{demo}:")), "{keys:?}");
         assert_eq!(Keys::new(&options).pools(), ["eu:pools"]);
         assert_eq!(Keys::new(&options).fingerprints(), ["eu:fingerprints"]);

@@ -29,7 +29,7 @@ end
 local function grant(name)
   local standing = read_standing(name)
   local ttl = math.min(math.max(ask.ttl or policy.default_ttl, policy.min_ttl), policy.max_ttl)
-  redis.call('ZREM', FREE, name)
+  unindex(name, standing)
   -- Counted from the clock, so that it rises even when the store has lost the newest grants.
   standing.epoch = math.max(standing.epoch + 1, now)
   standing.lease = {
@@ -69,8 +69,7 @@ local function next_fit()
     local after, cause = next_release()
     return after, cause, true
   end
-  local after, cause, any = next_match(selector)
-  return after, cause, any or any_matches(selector)
+  return next_match(selector)
 end
 
 if ask.retried then

@@ -10,7 +10,7 @@ if not pool then
 end
 local from = ARGV[1] == '' and '[\0' or '(\0' .. ARGV[1]
 local answer = { 'sessions', now }
-for _, member in ipairs(redis.call('ZRANGEBYLEX', LABELS, from, '(\1', 'LIMIT', 0, ARGV[2])) do
+for _, member in ipairs(redis.call('ZRANGEBYLEX', INDEX, from, '(\1', 'LIMIT', 0, ARGV[2])) do
   local name = string.sub(member, 2)
   local shown = view(name, settle_session(name, pool.policy.drain))
   answer[#answer + 1] = shown[3]

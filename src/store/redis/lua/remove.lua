@@ -25,10 +25,11 @@ if not standing.invalid then
 end
 redis.call('HDEL', SESSION, name)
 redis.call('HDEL', STANDING, name)
-redis.call('ZREM', LABELS, '\0' .. name)
-local head = string.sub(known, 1, string.find(known, '\0', 1, true) - 1)
-local _, first, claim, fingerprint = string.find(head, '^%d+ (%S+) (%S+)\n')
-for label in string.gmatch(string.sub(head, first + 1), '([^\n]+)\n') do
-  redis.call('ZREM', LABELS, label .. '\0' .. name)
+redis.call('ZREM', INDEX, '\0' .. name)
+local labels = redis.call('HGET', LABELS, name)
+for label in string.gmatch(labels or '', '[^\n]+') do
+  redis.call('ZREM', INDEX, label .. '\0' .. name)
 end
+redis.call('HDEL', LABELS, name)
+local _, _, claim, fingerprint = string.find(known, '^%d+ (%S+) (%S+)%z')
 return { 'removed', fingerprint, claim }

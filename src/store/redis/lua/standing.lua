@@ -9,13 +9,15 @@
 --   leases    ZSET    leased sessions by expiry
 --   rests     ZSET    resting sessions by the end of their rest
 --   requests  HASH    secret of a living lease, and "key\0request id" where it has one -> session
---   labels    ZSET    "\0name" and "key=value\0name" of every session, all with score 0
+--   labels    HASH    name -> its labels, "\nkey=value\n...\n"; absent where it has none
+--   index     ZSET    "\0name" and "key=value\0name" of every session, all with score 0
+--   ready     ZSET    "key=value\0last use\0name" of every free session, all with score 0
 --
 -- A session that is not INVALID stands in exactly one of free, leases and rests.
-assert(#KEYS >= 8, 'a verb of a pool needs eight keys')
+assert(#KEYS >= 10, 'a verb of a pool needs ten keys')
 local META, SESSION, STANDING = KEYS[1], KEYS[2], KEYS[3]
 local FREE, LEASES, RESTS = KEYS[4], KEYS[5], KEYS[6]
-local REQUESTS, LABELS = KEYS[7], KEYS[8]
+local REQUESTS, LABELS, INDEX, READY = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 
 -- The most expired leases, and the most ended rests, that one call settles.
 local SETTLE_LIMIT = 64
@@ -37,6 +39,16 @@ local function write_standing(name, standing)
   redis.call('HSET', STANDING, name, cmsgpack.pack(standing))
 end
 
+-- What a free session has in READY: sorted, its label first, then its seat among the free ones.
+local function seats(name, last_used)
+  local found = {}
+  local labels = redis.call('HGET', LABELS, name)
+  for label in string.gmatch(labels or '', '[^\n]+') do
+    found[#found + 1] = string.format('%s\0%016.0f\0%s', label, last_used, name)
+  end
+  return found
+end
+
 -- Takes a session out of where it stands. Always the first write of a change: it needs no memory,
 -- so that a full server still takes sessions back.
 local function unindex(name, standing)
@@ -52,6 +64,9 @@ local function unindex(name, standing)
     redis.call('ZREM', RESTS, name)
   else
     redis.call('ZREM', FREE, name)
+    for _, seat in ipairs(seats(name, standing.last_used)) do
+      redis.call('ZREM', READY, seat)
+    end
   end
 end
 
@@ -62,6 +77,9 @@ local function index(name, standing)
       redis.call('ZADD', RESTS, standing.rest_until, name)
     else
       redis.call('ZADD', FREE, standing.last_used, name)
+      for _, seat in ipairs(seats(name, standing.last_used)) do
+        redis.call('ZADD', READY, 0, seat)
+      end
     end
   end
   write_standing(name, standing)

@@ -97,7 +97,7 @@ impl Proxy {
 
 async fn wire(mut broker: TcpStream, redis: String, deeds: Arc<Deeds>) {
     let Ok(mut redis) = TcpStream::connect(redis).await else { return };
-    let (mut asked, mut answered) = ([0; 65_536], [0; 65_536]);
+    let (mut asked, mut answered) = (vec![0; 65_536], vec![0; 65_536]);
     let mut is_script = false;
     loop {
         tokio::select! {

@@ -1,0 +1,137 @@
+//! Replies that nobody hears and requests that come too late: each verb answers as if it had run
+//! once, and a grant that reached nobody is taken back.
+
+use std::sync::Arc;
+
+use telegate::{
+    pool::{Policy, PoolMode, ReleaseOutcome, SessionState},
+    store::{
+        Error, Health, Store,
+        redis::{Options, RedisStore},
+    },
+};
+
+use super::{Broker, RECOVERS_WITHIN, proxy::Proxy, soon};
+use crate::harness::{
+    eventually,
+    redis::Keeps,
+    stage::{ANN, POOL, key, lease_id, name, pool_name, session, why},
+};
+
+/// With a proxy between the broker and its Redis.
+async fn through_proxy(sessions: &[&str]) -> Option<(Broker, Proxy)> {
+    let mut broker = Broker::start(Keeps::Nothing, sessions).await?;
+    let proxy = Proxy::start(broker.server.url().trim_start_matches("redis://")).await;
+    let store = RedisStore::connect(Options::new(&proxy.url())).await.expect("it will do");
+    broker.store = Arc::new(store);
+    Some((broker, proxy))
+}
+
+#[tokio::test]
+async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
+    let Some((broker, proxy)) = through_proxy(&["a"]).await else { return };
+    let (store, pool) = (&broker.store, pool_name(POOL));
+    // Each verb once for each of its steps.
+    for step in 1..=2 {
+        let made = pool_name(&format!("made{step}"));
+        proxy.lose_reply(step);
+        let view = store.create_pool(&made, Policy::default()).await.unwrap();
+        assert_eq!(view.record.name, made);
+        let again = store.create_pool(&made, Policy::default()).await.unwrap_err();
+        assert_eq!(again.to_string(), format!("pool {made} exists"));
+        proxy.lose_reply(1);
+        let view = store.set_mode(&made, PoolMode::Paused).await.unwrap();
+        assert_eq!(view.record.mode, PoolMode::Paused);
+    }
+    for step in 1..=3 {
+        let new = session(&format!("new{step}"));
+        if step < 3 {
+            proxy.lose_reply(step);
+        }
+        assert_eq!(store.add(&pool, new.clone()).await.unwrap().record.name, new.name);
+        let again = store.add(&pool, new.clone()).await.unwrap_err();
+        assert_eq!(again.to_string(), format!("pool {POOL} has a session {}", new.name));
+        proxy.lose_reply(step);
+        store.remove(&pool, &new.name).await.unwrap();
+        let again = store.remove(&pool, &new.name).await.unwrap_err();
+        assert_eq!(again.to_string(), format!("pool {POOL} has no session {}", new.name));
+        let elsewhere = store.add(&pool_name("made1"), new).await;
+        elsewhere.expect("its credential went with it");
+    }
+    let only = name("a");
+    proxy.lose_reply(1);
+    let gone = store.invalidate(&pool, &only, why(ANN, "dead")).await.unwrap();
+    assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
+    proxy.lose_reply(1);
+    let back = store.restore(&pool, &only).await.unwrap();
+    assert_eq!(back.standing.state(back.at), SessionState::Ready);
+    let again = store.restore(&pool, &only).await.unwrap_err();
+    assert_eq!(again.to_string(), format!("session a of pool {POOL} is READY"));
+    proxy.lose_reply(0);
+}
+
+#[tokio::test]
+async fn a_worker_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
+    let Some((broker, proxy)) = through_proxy(&["a", "b"]).await else { return };
+    let (store, pool) = (&broker.store, pool_name(POOL));
+    proxy.lose_reply(1);
+    let grant = broker.acquire().await.unwrap();
+    assert_eq!((grant.replayed, grant.lease.deliveries), (true, 2));
+    assert_eq!(store.status(&pool).await.unwrap().counts.leased, 1);
+    let lease = lease_id(&pool, &grant);
+    proxy.lose_reply(1);
+    assert_eq!(store.renew(&lease, &key(ANN), None).await.unwrap().epoch, grant.lease.epoch);
+    proxy.lose_reply(1);
+    assert_eq!(broker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
+    assert_eq!(broker.release(&lease).await.unwrap(), ReleaseOutcome::AlreadyEnded);
+
+    let lease = broker.lend().await;
+    proxy.lose_reply(1);
+    assert!(store.undo(&lease, 1).await.unwrap());
+    assert!(!store.undo(&lease, 1).await.unwrap());
+
+    let lease = broker.lend().await;
+    proxy.lose_reply(1);
+    let gone = store.surrender(&lease, why(ANN, "dead")).await.unwrap();
+    assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
+    proxy.lose_reply(0);
+}
+
+#[tokio::test]
+async fn what_is_stuck_on_its_way_to_redis_does_not_run_after_it_was_repeated() {
+    let Some((broker, proxy)) = through_proxy(&["a", "b"]).await else { return };
+    proxy.hold_next_request();
+    let grant = soon(broker.acquire()).await.unwrap();
+    assert_eq!((grant.replayed, grant.lease.deliveries), (false, 1));
+    proxy.deliver().await;
+    let counts = broker.store.status(&pool_name(POOL)).await.unwrap().counts;
+    assert_eq!((counts.leased, counts.free), (1, 1));
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_costs_no_session() {
+    let Some((broker, proxy)) = through_proxy(&["a"]).await else { return };
+    proxy.hold_next_request();
+    let mut call = Box::pin(broker.acquire());
+    tokio::select! {
+        answer = &mut call => panic!("an answer to what was held back: {answer:?}"),
+        () = eventually("the request is on its way", RECOVERS_WITHIN, async || {
+            proxy.holds_a_request().then_some(())
+        }) => {}
+    }
+    drop(call);
+    proxy.deliver().await;
+    broker.all_are_free().await;
+}
+
+#[tokio::test]
+async fn what_was_granted_to_a_caller_that_was_told_otherwise_is_taken_back() {
+    let Some((broker, proxy)) = through_proxy(&["a"]).await else { return };
+    proxy.break_with_next_reply();
+    let refused = soon(broker.acquire()).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    proxy.repair();
+    broker.health_is(Health::Up).await;
+    broker.all_are_free().await;
+    assert!(broker.acquire().await.unwrap().lease.epoch > 0);
+}

@@ -77,6 +77,8 @@ async fn the_histories_meet_every_outcome() {
         "Granted(Err(PoolDraining",
         "Renewed(Err(PoolDraining",
         "cause: Lease }",
+        // Only where more is due than one call settles.
+        "after: 0ms, cause: Lease }",
         "cause: Rest }",
         "PoolDepleted",
         "NoMatchingSession",

@@ -2,6 +2,7 @@
 //! down what they held and when.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -9,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::select;
 use telegate::{
     client::{Client, Error},
     proto::v1::{self, ErrorReason},
@@ -31,7 +33,8 @@ const SHORT_TTL: Duration = Duration::from_secs(1);
 pub(crate) enum Manners {
     /// Nothing.
     Good,
-    /// Now and then one vanishes with its lease, and one hangs up before it has an answer.
+    /// Now and then one vanishes with its lease, one hangs up before it has an answer, and one
+    /// asks twice at once with the same request id and hangs up on the slower answer.
     Bad,
 }
 
@@ -122,9 +125,16 @@ impl State {
         let (vanishes, hangs_up) = (bad && dice.once_in(100), bad && dice.once_in(30));
         let ttl = if vanishes || hangs_up { SHORT_TTL } else { TTL };
         let sent = self.began.elapsed();
-        let asked = client.acquire(self.request(ttl, dice));
+        let request = self.request(ttl, dice);
         let patience = if hangs_up { Duration::from_micros(dice.below(3_000)) } else { TTL * 4 };
-        let Ok(answer) = tokio::time::timeout(patience, asked).await else { return Ok(()) };
+        let answer = async {
+            if bad && dice.once_in(5) {
+                let (one, other) = (client.acquire(request.clone()), client.acquire(request));
+                return select(pin!(one), pin!(other)).await.factor_first().0;
+            }
+            client.acquire(request).await
+        };
+        let Ok(answer) = tokio::time::timeout(patience, answer).await else { return Ok(()) };
         let reply = match answer {
             Ok(reply) => reply,
             Err(Error::Refused(no)) if no.reason == Some(ErrorReason::PoolBusy) => {

@@ -24,8 +24,8 @@ const REMEMBERED: usize = 24;
 #[derive(Debug)]
 pub(super) struct Imagination {
     dice: Dice,
-    /// The deeds that make the pools, the last one first.
-    beginning: Vec<Deed>,
+    /// Deeds that were thought of together, the last one first.
+    planned: Vec<Deed>,
     sessions: u64,
     secrets: u64,
     leases: Vec<LeaseId>,
@@ -38,21 +38,24 @@ impl Imagination {
     pub(super) fn new(mut dice: Dice) -> Self {
         let crowded = dice.once_in(8);
         let sessions = if crowded { CROWD } else { FEW };
-        let mut beginning = Vec::new();
+        let mut planned = Vec::new();
         for number in 0..if crowded { CROWD } else { 0 } {
-            beginning.push(Deed::Add(pool_name("p"), new_session(&mut dice, number)));
+            planned.push(Deed::Add(pool_name("p"), new_session(&mut dice, number)));
         }
         for pool in POOLS {
-            beginning.push(Deed::CreatePool(pool_name(pool), policy(&mut dice)));
+            planned.push(Deed::CreatePool(pool_name(pool), policy(&mut dice)));
         }
         let (leases, asked, last) = (Vec::new(), None, None);
-        Self { dice, beginning, sessions, secrets: 0, leases, asked, last }
+        Self { dice, planned, sessions, secrets: 0, leases, asked, last }
     }
 
     /// The next deed.
     pub(super) fn next(&mut self, now: Time) -> Deed {
-        if let Some(deed) = self.beginning.pop() {
+        if let Some(deed) = self.planned.pop() {
             return deed;
+        }
+        if self.sessions == CROWD && self.dice.once_in(60) {
+            self.plan_a_rush();
         }
         // A lost reply: the caller cannot know, and says the same once more.
         if self.dice.once_in(12)
@@ -134,6 +137,25 @@ impl Imagination {
         let pool = self.pool();
         self.asked = Some((pool.clone(), ask.clone(), now));
         Deed::Acquire(pool, ask)
+    }
+
+    /// All the crowd is leased, and its leases end together.
+    fn plan_a_rush(&mut self) {
+        self.planned.push(Deed::Tick(Span::secs(*self.dice.pick(&[10, 15, 30, 60, 3_600]))));
+        for _ in 0..CROWD {
+            self.secrets += 1;
+            let ask = Ask {
+                holder: holder("ann"),
+                ttl: Some(Span::secs(10)),
+                selector: Selector::default(),
+                session: None,
+                request: None,
+                secret: secret(self.secrets),
+                retried_for: None,
+            };
+            self.planned.push(Deed::Acquire(pool_name("p"), ask));
+        }
+        self.planned.push(Deed::SetMode(pool_name("p"), PoolMode::Active));
     }
 
     /// How long nothing happens: mostly until something is just about to, or just did.

@@ -99,8 +99,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`crate::pool::Pool::acquire`].
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant>;
 
-    /// Takes back a grant whose `delivery` failed, unless it was delivered by another call since.
-    /// Tells whether it did.
+    /// Takes back a grant whose `delivery` failed, unless it was the second or there was a second:
+    /// its caller may have the other. Tells whether it did.
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool>;
 
     /// Extends a lease. Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`, `PoolDraining`.

@@ -67,8 +67,8 @@ impl Pool {
         }
     }
 
-    /// Takes back a grant that could not be delivered, unless the caller has had it by another
-    /// call since. Tells whether it did.
+    /// Takes back a grant that could not be delivered, unless another call was given it too: its
+    /// caller may have it by that one. Tells whether it did.
     pub fn undo(&mut self, id: &LeaseId, delivery: u32, now: Time) -> bool {
         self.settle(now);
         self.settle_session(&id.session, now);
@@ -76,7 +76,8 @@ impl Pool {
             .sessions
             .get(&id.session)
             .and_then(|session| session.standing.lease.as_ref())
-            .is_some_and(|lease| lease.secret == id.secret && lease.deliveries == delivery);
+            .is_some_and(|lease| lease.secret == id.secret && lease.deliveries == 1);
+        let undelivered = undelivered && delivery == 1;
         if undelivered {
             self.restand(&id.session, |standing| standing.end_lease(EndCause::Undone, now));
         }
@@ -86,7 +87,12 @@ impl Pool {
     fn replay(&mut self, ask: &Ask, now: Time) -> Result<Option<Grant>, Refusal> {
         let granted_before = ask.retried_for.and_then(|_| self.session_of(ask.secret));
         if let Some(name) = granted_before {
-            return Ok(self.redeliver(&name, now));
+            self.settle_session(&name, now);
+            let lease = self.session(&name)?.standing.lease.as_ref();
+            if lease.is_some_and(|lease| lease.secret == ask.secret) {
+                // The same call as before, so no other delivery.
+                return Ok(self.again(&name, now));
+            }
         }
         let Some(tag) = &ask.request else { return Ok(None) };
         let key = (ask.holder.key.clone(), tag.id.clone());
@@ -108,6 +114,10 @@ impl Pool {
                 lease.deliveries += 1;
             }
         });
+        self.again(name, now)
+    }
+
+    fn again(&self, name: &SessionName, now: Time) -> Option<Grant> {
         let session = self.sessions.get(name)?;
         let lease = session.standing.lease.clone()?;
         Some(Grant { lease, record: session.record.clone(), replayed: true, at: now })

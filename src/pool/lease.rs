@@ -114,8 +114,9 @@ pub struct Lease {
     pub max_expires_at: Time,
     /// The TTL that was granted last.
     pub ttl: Span,
-    /// How many calls it was handed to. An undo names the delivery that failed, so that it cannot
-    /// take a lease from a caller that got it by repeating the request.
+    /// How many calls it was handed to. Only a first delivery can be undone, and only while it is
+    /// the only one: a caller that repeats its request and hangs up on one of the answers may have
+    /// the other.
     pub deliveries: u32,
 }
 

@@ -334,7 +334,7 @@ fn the_same_request_gets_the_same_lease_while_it_lives() {
 }
 
 #[test]
-fn an_undo_takes_back_only_the_delivery_that_failed() {
+fn an_undo_takes_back_only_what_no_other_call_was_given() {
     play(
         "add alice
          add bob
@@ -342,12 +342,14 @@ fn an_undo_takes_back_only_the_delivery_that_failed() {
          undo a 2 -> kept
          acquire k b request:r1 -> alice until 60s again
          undo a 1 -> kept
-         renew k a -> until 60s
-         undo b 2 -> undone
-         renew k a -> lost: Undone at 0s
-         release k a -> AlreadyEnded
          undo b 2 -> kept
-         acquire k c -> alice until 60s",
+         renew k a -> until 60s
+         acquire k c -> bob until 60s
+         undo c 1 -> undone
+         renew k c -> lost: Undone at 0s
+         release k c -> AlreadyEnded
+         undo c 1 -> kept
+         acquire k d -> bob until 60s",
     );
 }
 

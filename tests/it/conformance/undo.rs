@@ -3,7 +3,7 @@
 use telegate::pool::{EndCause, Policy, ReleaseOutcome, SessionState, Span, Time};
 
 use super::{TICK, TTL, lost};
-use crate::harness::stage::{ANN, LeaseIdExt as _, pool_name, secret, want, why};
+use crate::harness::stage::{ANN, LeaseIdExt as _, lease_id, pool_name, secret, want, why};
 
 law! {
     async fn an_undone_grant_frees_its_session_at_once_even_where_others_rest(t) {
@@ -40,15 +40,33 @@ law! {
         assert_eq!(t.standing("a").await.last_used, Time::default());
     }
 
-    async fn a_delivery_that_failed_takes_nothing_from_a_later_one(t) {
+    async fn a_grant_that_two_calls_were_given_is_not_undone_when_one_was_not_delivered(t) {
+        t.pool_of(&["a", "b"]).await;
+        // The first call was cut off, and the second has the lease; or the other way round.
+        for (request, cut_off) in [("r1", 1), ("r2", 2)] {
+            let lease = t.lend(want().request(request)).await;
+            t.acquire(want().request(request)).await.unwrap();
+            assert!(!t.undo(&lease, cut_off).await);
+            assert_eq!(t.renew(&lease).await.unwrap().deliveries, 2);
+        }
+        assert_eq!(t.status().await.counts.leased, 2);
+    }
+
+    async fn an_undo_names_the_delivery(t) {
         t.pool_of(&["a"]).await;
-        let lease = t.lend(want().request("r1")).await;
-        t.acquire(want().request("r1")).await.unwrap();
-        assert!(!t.undo(&lease, 1).await);
-        assert!(!t.undo(&lease, 3).await);
-        assert_eq!(t.renew(&lease).await.unwrap().deliveries, 2);
-        assert!(t.undo(&lease, 2).await);
-        assert_eq!(t.state("a").await, SessionState::Ready);
+        let lease = t.lend(want()).await;
+        assert!(!t.undo(&lease, 0).await);
+        assert!(!t.undo(&lease, 2).await);
+        assert!(t.undo(&lease, 1).await);
+    }
+
+    async fn an_ask_that_the_broker_repeats_itself_is_one_delivery(t) {
+        t.pool_of(&["a"]).await;
+        let lost = t.acquire(want()).await.unwrap();
+        let retry = want().retried(lost.lease.secret, Span(250));
+        assert_eq!(t.acquire(retry.clone()).await.unwrap().lease.deliveries, 1);
+        assert_eq!(t.acquire(retry).await.unwrap().lease.deliveries, 1);
+        assert!(t.undo(&lease_id(&pool_name("p"), &lost), 1).await);
     }
 
     async fn an_undo_of_another_lease_does_nothing(t) {

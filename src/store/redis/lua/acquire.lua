@@ -74,8 +74,10 @@ end
 
 if ask.retried then
   local name = redis.call('HGET', REQUESTS, ask.secret)
-  if name then
-    return redeliver(name, read_standing(name))
+  local standing = name and settle_session(name, policy.drain)
+  if standing and standing.lease and standing.lease.secret == ask.secret then
+    -- The same call as before, so no other delivery.
+    return granted(name, standing, 1)
   end
 end
 if ask.request then

@@ -1,5 +1,5 @@
--- undo: takes back a grant that could not be delivered, unless its caller has had it by another
--- call since.
+-- undo: takes back a grant that could not be delivered, unless another call was given it too: its
+-- caller may have it by that one.
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session, empty where only the secret is known · 2 secret · 3 the delivery that failed
@@ -18,7 +18,7 @@ if not name then
 end
 local standing = settle_session(name, pool.policy.drain)
 local lease, ended = standing.lease, standing.ended
-if lease and lease.secret == secret and lease.deliveries == delivery then
+if lease and lease.secret == secret and lease.deliveries == 1 and delivery == 1 then
   unindex(name, standing)
   end_lease(standing, 'Undone', now)
   index(name, standing)

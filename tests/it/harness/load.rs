@@ -25,7 +25,7 @@ use crate::{
 
 /// The TTL of a lease that is released.
 const TTL: Duration = Duration::from_secs(5);
-/// The TTL of a lease that nobody releases.
+/// The TTL of a lease that perhaps nobody releases.
 const SHORT_TTL: Duration = Duration::from_secs(1);
 
 /// What clients do besides acquiring and releasing.
@@ -123,12 +123,13 @@ impl State {
     async fn turn(&self, client: &Client, dice: &mut Dice, diary: &mut Diary) -> Result<(), Error> {
         let bad = self.manners == Manners::Bad;
         let (vanishes, hangs_up) = (bad && dice.once_in(100), bad && dice.once_in(30));
-        let ttl = if vanishes || hangs_up { SHORT_TTL } else { TTL };
+        let twice = bad && dice.once_in(20);
+        let ttl = if vanishes || hangs_up || twice { SHORT_TTL } else { TTL };
         let sent = self.began.elapsed();
         let request = self.request(ttl, dice);
         let patience = if hangs_up { Duration::from_micros(dice.below(3_000)) } else { TTL * 4 };
         let answer = async {
-            if bad && dice.once_in(5) {
+            if twice {
                 let (one, other) = (client.acquire(request.clone()), client.acquire(request));
                 return select(pin!(one), pin!(other)).await.factor_first().0;
             }
@@ -146,28 +147,30 @@ impl State {
         let from = self.began.elapsed();
         self.granted.fetch_add(1, Ordering::Relaxed);
         let lease = reply.lease.unwrap_or_default();
-        tokio::time::sleep(Duration::from_millis(dice.below(4))).await;
-        if dice.once_in(4) {
-            let (lease_id, ttl) = (lease.lease_id.clone(), wire(ttl));
-            client.renew(v1::RenewRequest { lease_id, ttl }).await?;
-        }
+        // Whoever asked twice works longer: the slower answer is on its way back meanwhile.
+        let work = if twice { 20 } else { dice.below(4) };
+        tokio::time::sleep(Duration::from_millis(work)).await;
         // A client that hears nothing more counts its TTL from the moment it asked.
         let end = sent + ttl;
+        let mut told = Ok(());
+        if twice || dice.once_in(4) {
+            let (lease_id, ttl) = (lease.lease_id.clone(), wire(ttl));
+            told = client.renew(v1::RenewRequest { lease_id, ttl }).await.map(drop);
+        }
         let until = if vanishes { end } else { self.began.elapsed().min(end) };
         diary.held.push(Held { session: lease.session, epoch: lease.epoch, from, until });
-        if vanishes {
-            return Ok(());
+        if told.is_ok() && !vanishes {
+            let request = v1::ReleaseRequest { lease_id: lease.lease_id, ..Default::default() };
+            told = client.release(request).await.map(drop);
         }
-        let release = v1::ReleaseRequest { lease_id: lease.lease_id, ..Default::default() };
-        match client.release(release).await {
-            Ok(_) => Ok(()),
-            // On a machine that stands still for longer than the TTL.
+        match told {
+            // In order on a machine that stood still for longer than the TTL.
             Err(Error::Refused(no))
                 if no.reason == Some(ErrorReason::LeaseLost) && self.began.elapsed() >= end =>
             {
                 Ok(())
             }
-            Err(error) => Err(error),
+            told => told,
         }
     }
 

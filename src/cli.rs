@@ -108,7 +108,7 @@ fn local_words_call_no_broker(matches: &ArgMatches) -> Result<(), clap::Error> {
     const LOCAL: [&str; 4] = ["serve", "keys", "version", "completions"];
     let Some((word, matches)) = matches.subcommand() else { return Ok(()) };
     let given = |flag: &&str| matches.value_source(flag) == Some(ValueSource::CommandLine);
-    let flag = ["address", "key", "key_file", "ca"].into_iter().find(given);
+    let flag = ["address", "key", "key_file", "ca", "cert", "cert_key"].into_iter().find(given);
     match flag.filter(|_| LOCAL.contains(&word)) {
         Some(flag) => Err(Cli::command().error(
             clap::error::ErrorKind::ArgumentConflict,

@@ -1,13 +1,19 @@
 //! The Rust client: typed calls to a broker, and its errors with all that they carry.
 
-use std::{collections::BTreeMap, error::Error as _, fmt, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error as _,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use thiserror::Error;
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{self, Certificate, Channel, ClientTlsConfig},
+    transport::{self, Certificate, Channel, ClientTlsConfig, Identity},
 };
 use tonic_types::StatusExt as _;
 
@@ -34,6 +40,17 @@ pub struct Endpoint {
     pub key: Option<String>,
     /// A file with the authorities to trust, in PEM. Not set: those of the system.
     pub ca: Option<PathBuf>,
+    /// The caller's own certificate, for brokers that want one (mTLS).
+    pub identity: Option<IdentityFiles>,
+}
+
+/// The files of a caller's own certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The certificate chain, in PEM.
+    pub cert: PathBuf,
+    /// Its private key, in PEM.
+    pub key: PathBuf,
 }
 
 impl fmt::Debug for Endpoint {
@@ -141,12 +158,12 @@ impl Client {
     ///
     /// When the endpoint cannot be right, or nobody answers there.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, Error> {
-        let Endpoint { mut address, key, ca } = endpoint;
+        let Endpoint { mut address, key, ca, identity } = endpoint;
         if !address.contains("://") {
             address.insert_str(0, "http://");
         }
         let key = key.as_deref().map(key_value).transpose()?;
-        let transport = transport(&address, ca)?;
+        let transport = transport(&address, ca, identity)?;
         let channel = transport.connect().await.map_err(|error| Error::Unreachable {
             address: address.clone(),
             cause: innermost(&error),
@@ -289,7 +306,11 @@ fn key_value(key: &str) -> Result<MetadataValue<Ascii>, Error> {
     Ok(value)
 }
 
-fn transport(address: &str, ca: Option<PathBuf>) -> Result<transport::Endpoint, Error> {
+fn transport(
+    address: &str,
+    ca: Option<PathBuf>,
+    identity: Option<IdentityFiles>,
+) -> Result<transport::Endpoint, Error> {
     let form = || {
         let forms = "http://HOST:PORT or https://HOST:PORT";
         Error::Endpoint(format!("address \"{address}\" is not one; write {forms}"))
@@ -304,24 +325,30 @@ fn transport(address: &str, ca: Option<PathBuf>) -> Result<transport::Endpoint, 
         .http2_keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_TIMEOUT);
     if !tls {
-        return match ca {
-            Some(_) => Err(Error::Endpoint(format!(
-                "a CA file is for TLS, and {address} is not; write https:// or leave it out"
-            ))),
-            None => Ok(endpoint),
-        };
+        if ca.is_some() || identity.is_some() {
+            return Err(Error::Endpoint(format!(
+                "certificates are for TLS, and {address} is not; write https:// or leave them out"
+            )));
+        }
+        return Ok(endpoint);
     }
     let mut config = ClientTlsConfig::new();
     config = match ca {
-        Some(path) => {
-            let wrong = |error| Error::Endpoint(format!("CA file {}: {error}", path.display()));
-            config.ca_certificate(Certificate::from_pem(std::fs::read(&path).map_err(wrong)?))
-        }
+        Some(path) => config.ca_certificate(Certificate::from_pem(read("CA", &path)?)),
         None => config.with_native_roots(),
     };
+    if let Some(IdentityFiles { cert, key }) = identity {
+        let identity = Identity::from_pem(read("certificate", &cert)?, read("key", &key)?);
+        config = config.identity(identity);
+    }
     endpoint
         .tls_config(config)
         .map_err(|error| Error::Endpoint(format!("TLS cannot be set up: {}", innermost(&error))))
+}
+
+fn read(what: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    let wrong = |error| Error::Endpoint(format!("{what} file {}: {error}", path.display()));
+    std::fs::read(path).map_err(wrong)
 }
 
 /// The first cause of an error: what the system said, without the layers above it.

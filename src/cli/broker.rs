@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use telegate::client::{Client, Endpoint};
+use telegate::client::{Client, Endpoint, IdentityFiles};
 
 use super::failure::{Exit, Failure};
 
@@ -36,6 +36,26 @@ pub(crate) struct Broker {
     /// A file with the authorities to trust, in PEM, instead of the system's.
     #[arg(long, global = true, env = "TELEGATE_CA", value_name = "FILE", help_heading = "Broker")]
     ca: Option<PathBuf>,
+    /// A file with your own certificate, in PEM, for brokers that want one.
+    #[arg(
+        long,
+        global = true,
+        env = "TELEGATE_CERT",
+        requires = "cert_key",
+        value_name = "FILE",
+        help_heading = "Broker"
+    )]
+    cert: Option<PathBuf>,
+    /// A file with the private key of --cert, in PEM.
+    #[arg(
+        long,
+        global = true,
+        env = "TELEGATE_CERT_KEY",
+        requires = "cert",
+        value_name = "FILE",
+        help_heading = "Broker"
+    )]
+    cert_key: Option<PathBuf>,
 }
 
 impl Broker {
@@ -51,7 +71,13 @@ impl Broker {
             None => self.key.clone(),
         };
         let key = key.filter(|key| !key.is_empty());
-        let endpoint = Endpoint { address: self.address.clone(), key, ca: self.ca.clone() };
+        let identity = self.cert.clone().zip(self.cert_key.clone());
+        let endpoint = Endpoint {
+            address: self.address.clone(),
+            key,
+            ca: self.ca.clone(),
+            identity: identity.map(|(cert, key)| IdentityFiles { cert, key }),
+        };
         Ok(Client::connect(endpoint).await?)
     }
 }

@@ -366,3 +366,21 @@ fn the_help_names_every_exit_code_and_warns_of_keys_on_the_command_line() {
     assert!(help.contains("other users of this machine can see it"), "{help}");
     assert_eq!(words("version").done(), format!("telegate {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[tokio::test]
+async fn a_broker_that_wants_certificates_is_called_with_one() {
+    let tls = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/tls");
+    let [ca, cert, key] = ["ca.pem", "client.pem", "client.key"].map(|f| format!("{tls}/{f}"));
+    let [server, server_key] = ["server.pem", "server.key"].map(|f| format!("{tls}/{f}"));
+    let flags = ["--tls-cert", &server, "--tls-key", &server_key, "--tls-client-ca", &ca];
+    let mut broker = Broker::in_folder(tempfile::tempdir().unwrap(), &flags).await;
+    let port = broker.address.rsplit(':').next().unwrap();
+    broker.address = format!("https://localhost:{port}");
+    broker.run(["status", "--ca", &ca, "--cert", &cert, "--cert-key", &key]).done();
+    let strange = broker.run(["status", "--ca", &ca]);
+    assert_eq!(strange.code, 69, "{}", strange.err);
+    let half = broker.run(["status", "--ca", &ca, "--cert", &cert]);
+    assert_eq!(half.code, 64, "{}", half.err);
+    let plain = run(["status", "--address", "http://127.0.0.1:1", "--ca", &ca]);
+    assert!(plain.err.contains("certificates are for TLS"), "{}", plain.err);
+}

@@ -24,7 +24,7 @@ fn a_wrong_command_line_is_usage() {
         ("completions tcsh", "possible values: bash"),
         ("serve --address http://x", "has no use for --address"),
         ("status --address ftp://x", "write http://HOST:PORT"),
-        ("status --address http://127.0.0.1:1 --ca x", "a CA file is for TLS"),
+        ("status --address http://127.0.0.1:1 --ca x", "certificates are for TLS"),
         ("status --address https://127.0.0.1:1 --ca /nonexistent", "CA file /nonexistent: No such"),
     ] {
         let failed = words(line);

@@ -32,7 +32,7 @@ pub struct Grant {
     pub lease: Lease,
     /// What is known of the session, its credential included.
     pub record: SessionRecord,
-    /// Whether an earlier call was granted it.
+    /// Whether an earlier call with the same request was granted it.
     pub replayed: bool,
     /// The moment of the grant or of its repetition.
     pub at: Time,
@@ -91,7 +91,7 @@ impl Pool {
             let lease = self.session(&name)?.standing.lease.as_ref();
             if lease.is_some_and(|lease| lease.secret == ask.secret) {
                 // The same call as before, so no other delivery.
-                return Ok(self.again(&name, now));
+                return Ok(self.standing_grant(&name, now));
             }
         }
         let Some(tag) = &ask.request else { return Ok(None) };
@@ -114,13 +114,14 @@ impl Pool {
                 lease.deliveries += 1;
             }
         });
-        self.again(name, now)
+        self.standing_grant(name, now).map(|grant| Grant { replayed: true, ..grant })
     }
 
-    fn again(&self, name: &SessionName, now: Time) -> Option<Grant> {
+    /// The lease that a session is held under, as it was granted.
+    fn standing_grant(&self, name: &SessionName, now: Time) -> Option<Grant> {
         let session = self.sessions.get(name)?;
         let lease = session.standing.lease.clone()?;
-        Some(Grant { lease, record: session.record.clone(), replayed: true, at: now })
+        Some(Grant { lease, record: session.record.clone(), replayed: false, at: now })
     }
 
     fn session_of(&self, secret: LeaseSecret) -> Option<SessionName> {

@@ -359,7 +359,7 @@ fn an_ask_that_the_broker_repeats_gets_what_it_was_granted() {
         "add alice
          add bob
          acquire k a -> alice until 60s
-         acquire k a again:1s -> alice until 60s again
+         acquire k a again:1s -> alice until 60s
          status -> Ready: 1 free, 1 leased, 0 resting, 0 invalid of 2",
     );
 }

@@ -129,7 +129,7 @@ impl Reply {
         Ok(views)
     }
 
-    /// `{granted, now, 1 if granted before, what is known of the session, how it stands}`
+    /// `{granted, now, 1 if an earlier call had it, what is known of it, how it stands}`
     pub(super) fn grant(self, about: About) -> Result<Grant> {
         let mut fields = self.expect("granted", about)?;
         let at = fields.time()?;

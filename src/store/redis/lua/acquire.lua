@@ -3,7 +3,8 @@
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 the ask, packed: {secret, key, purpose, ttl?, session?, request?, digest?, retried?,
 --           selector}; see selector.lua for the selector
--- returns {granted, now, 1 if granted before, what is known of the session, how it stands}
+-- returns {granted, now, 1 if an earlier call with the same request was granted it, what is known
+--         of the session, how it stands}
 -- refuses pool_not_found · request_id_reused · pool_paused · pool_draining · pool_empty
 --         session_not_found · {pool_busy, counts, after, cause} · {pool_depleted, counts}
 --         {no_matching_session, counts}
@@ -77,7 +78,7 @@ if ask.retried then
   local standing = name and settle_session(name, policy.drain)
   if standing and standing.lease and standing.lease.secret == ask.secret then
     -- The same call as before, so no other delivery.
-    return granted(name, standing, 1)
+    return granted(name, standing, 0)
   end
 end
 if ask.request then

@@ -263,14 +263,7 @@ impl Refused {
     /// The code's name as gRPC's documents write it, for example `RESOURCE_EXHAUSTED`.
     #[must_use]
     pub fn code_name(&self) -> String {
-        let mut name = String::new();
-        for letter in format!("{:?}", self.code).chars() {
-            if letter.is_ascii_uppercase() && !name.is_empty() {
-                name.push('_');
-            }
-            name.push(letter.to_ascii_uppercase());
-        }
-        name
+        crate::server::status::code_name(self.code)
     }
 
     fn of(status: &Status) -> Self {

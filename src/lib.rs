@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`pool`] has the rules, [`clock`] the time, [`store`] the two engines that
 //! run the rules durably, [`credential`] what is lent, [`proto`] the contract, [`keys`] and
-//! [`config`] how it is run, [`telemetry`] what it tells, [`server`] serves it all, and
-//! [`client`] calls it.
+//! [`config`] how it is run, [`telemetry`] what it tells, [`server`] serves it all, [`manual`]
+//! explains its errors, and [`client`] calls it.
 
 pub mod pool;
 
@@ -20,5 +20,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod server;
+
+pub mod manual;
 
 pub mod client;

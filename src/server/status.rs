@@ -4,6 +4,7 @@
 //! the same exactly when waiting helps, and a negative pushback otherwise. What went wrong inside
 //! is noted for the log and never sent.
 
+pub mod examples;
 pub mod reasons;
 mod transport;
 
@@ -116,8 +117,12 @@ impl From<store::Error> for Fault {
 
 /// Builds the status of a fault, and notes for the log what came of the call.
 pub(super) fn status(fault: Fault, call: &Call) -> Status {
-    let Answer { entry, facts, delay, detail, cause } = answer(fault);
-    let reason = name(entry);
+    build(answer(fault), call)
+}
+
+fn build(answer: Answer, call: &Call) -> Status {
+    let Answer { entry, facts, delay, detail, cause } = answer;
+    let reason = entry.name();
     call.note(Outcome { code: entry.code, reason, weight: weight(entry.code), cause });
     let message = render(entry.en, &facts);
     let mut details = ErrorDetails::new();
@@ -143,6 +148,23 @@ pub(super) fn status(fault: Fault, call: &Call) -> Status {
     Status::with_error_details_and_metadata(entry.code, message, details, trailers)
 }
 
+/// Where the manual explains a reason.
+pub(crate) fn anchor(reason: &str) -> String {
+    reason.to_lowercase().replace('_', "-")
+}
+
+/// A code's name in the specification: `RESOURCE_EXHAUSTED`.
+pub(crate) fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
 /// How much an error of a code matters to those who run the broker.
 const fn weight(code: Code) -> Weight {
     match code {
@@ -162,12 +184,6 @@ const fn weight(code: Code) -> Weight {
         | Code::Unimplemented
         | Code::Unauthenticated => Weight::Refusal,
     }
-}
-
-/// The reason's name, as in `ErrorInfo`.
-#[must_use]
-pub fn name(entry: &Entry) -> &'static str {
-    entry.reason.as_str_name().trim_start_matches("ERROR_REASON_")
 }
 
 type Facts = BTreeMap<&'static str, String>;
@@ -211,7 +227,7 @@ impl Detail {
             Self::Help { subject, needs } => {
                 let violation = PreconditionViolation::new("SESSIONS", subject, needs);
                 details.set_precondition_failure(vec![violation]);
-                let anchor = reason.to_lowercase().replace('_', "-");
+                let anchor = anchor(reason);
                 details.add_help_link(format!("About {reason}"), format!("{MANUAL}#{anchor}"));
             }
             Self::Resource { kind, name } => {

@@ -6,6 +6,7 @@ mod broker;
 mod cli;
 mod config;
 mod conformance;
+mod docs;
 mod faults;
 mod grpc;
 mod harness;

@@ -4,6 +4,7 @@ mod acquire;
 mod broker;
 mod completions;
 mod demo;
+mod explain;
 mod failure;
 mod import;
 mod invalidate;
@@ -83,6 +84,8 @@ enum Word {
     /// Lists, shows and removes sessions.
     #[command(subcommand)]
     Session(session::Word),
+    /// Explains a reason of the broker or an error of Telegram, without a broker.
+    Explain(explain::Args),
     /// Makes, lists and revokes API keys in the broker's key file.
     Keys(keys::Args),
     /// Prints the version.
@@ -105,7 +108,7 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 
 /// Refuses flags that a word would ignore.
 fn local_words_call_no_broker(matches: &ArgMatches) -> Result<(), clap::Error> {
-    const LOCAL: [&str; 4] = ["serve", "keys", "version", "completions"];
+    const LOCAL: [&str; 5] = ["serve", "explain", "keys", "version", "completions"];
     let Some((word, matches)) = matches.subcommand() else { return Ok(()) };
     let given = |flag: &&str| matches.value_source(flag) == Some(ValueSource::CommandLine);
     let flag = ["address", "key", "key_file", "ca", "cert", "cert_key"].into_iter().find(given);
@@ -146,6 +149,7 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Import(args) => return import::run(args, broker, output).await,
         Word::Pool(word) => pool::run(word, broker, output).await?,
         Word::Session(word) => session::run(word, broker, output).await?,
+        Word::Explain(args) => explain::run(args, output)?,
         Word::Keys(args) => keys::run(args, output)?,
         Word::Version => version::run(output)?,
         Word::Completions(args) => completions::run(&args)?,

@@ -147,10 +147,11 @@ table! {
         "Send less at once, or have the operator raise the limit.";
     POOL_BUSY: PoolBusy, ResourceExhausted, 503,
         Retry::After { least: Duration::from_millis(10), most: Duration::from_secs(60) },
-        "No session of pool {pool} that would do is free. Wait {next_release_in} and retry, or add \
-         sessions with `telegate import`.",
-        "В пуле {pool} нет свободной подходящей сессии. Подождите {next_release_in} и повторите \
-         или добавьте сессии: `telegate import`.",
+        "No session of pool {pool} that would do is free; the next lease or rest ends in \
+         {next_release_in}. Retry when RetryInfo says, or add sessions with `telegate import`.",
+        "В пуле {pool} нет свободной подходящей сессии; ближайшая аренда или отдых кончается через \
+         {next_release_in}. Повторите, когда скажет RetryInfo, или добавьте сессии: \
+         `telegate import`.",
         "Sessions would do, but all of them are leased or rest; the soonest is free at a known \
          time.",
         "Wait as `RetryInfo` says and call again with the same `request_id`; add sessions if it \

@@ -40,6 +40,10 @@ impl Demo {
             return Err(Failure::new(Exit::Usage, "the demo serves without TLS")
                 .next("leave out --demo, or the certificate"));
         }
+        if config.server.keys.is_some() {
+            return Err(Failure::new(Exit::Usage, "the demo makes a key file of its own")
+                .next("leave out --demo, or --keys and TELEGATE_KEYS"));
+        }
         let named = config.store != default.store;
         let (folder, place) = match &config.store {
             StoreAddress::Embedded(path) if named => {
@@ -57,10 +61,12 @@ impl Demo {
         if !named {
             config.store = StoreAddress::Embedded(place.join("telegate.db"));
         }
-        let keys = config.server.keys.get_or_insert_with(|| place.join("demo.keys.toml"));
+        let keys = place.join("demo.keys.toml");
         let key_file = std::path::absolute(place.join("demo.key"))
             .map_err(|error| cannot_write(&place, &error))?;
-        Ok(Self { key: worker_key(keys, &key_file)?, key_file, _folder: folder })
+        let key = worker_key(&keys, &key_file)?;
+        config.server.keys = Some(keys);
+        Ok(Self { key, key_file, _folder: folder })
     }
 
     /// Makes the pool and its sessions, where they are missing.

@@ -103,6 +103,12 @@ impl Dialer {
         let (info, id): (String, u64) =
             hello.query_async(&mut connection).await.map_err(|error| unusable(&error))?;
         let run = check(&info)?;
+        if before.is_none() && forgets(&info) {
+            tracing::warn!(
+                "Redis keeps no append-only file: a restart would lose leases and sessions; run: \
+                 redis-cli CONFIG SET appendonly yes"
+            );
+        }
         if let Some(before) = before.filter(|before| before.run == run) {
             drop_peer(&mut connection, before).await?;
         }
@@ -197,6 +203,11 @@ fn check(info: &str) -> Result<String> {
     Ok(field("run_id").unwrap_or_default().to_owned())
 }
 
+/// Whether the server writes what it is told to no file as it is told.
+fn forgets(info: &str) -> bool {
+    info.lines().any(|line| line.trim() == "aof_enabled:0")
+}
+
 /// What an error means while connecting.
 fn unusable(error: &RedisError) -> Error {
     if error.kind() == ErrorKind::RESP3NotSupported {
@@ -218,6 +229,12 @@ mod tests {
         assert_eq!(check(GOOD).unwrap(), "abc");
         assert_eq!(check(&GOOD.replace("7.0.15", "6.2.0")).unwrap(), "abc");
         assert_eq!(check(&GOOD.replace("7.0.15", "10.0.0")).unwrap(), "abc");
+    }
+
+    #[test]
+    fn a_server_without_an_append_only_file_is_known() {
+        assert!(forgets("# Persistence\r\naof_enabled:0\r\n"));
+        assert!(!forgets("# Persistence\r\naof_enabled:1\r\n"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Build the broker and start it on loopback with a demo pool
-	cargo run --quiet -- serve --demo
+	cargo run -- serve --demo
 
 test: unit outside clients deploy ## Run every test; tells what it skips and how to get it
 

@@ -45,7 +45,7 @@ Exit codes:
   75  refused for now; the error tells when to try again
   77  the API key is missing, unknown, or not enough
 
-With --json, results go to stdout and errors to stderr, as JSON.";
+With --json, results go to stdout and errors of files and brokers to stderr, as JSON.";
 
 /// Lends scarce, exclusive sessions to one worker at a time.
 #[derive(Parser)]

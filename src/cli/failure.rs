@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 
 use serde::Serialize;
-use telegate::client::{Error, Kind, Refused};
+use telegate::{
+    client::{Error, Kind, Refused},
+    proto::v1::ErrorReason,
+};
 
 use super::{print::Output, span};
 
@@ -134,7 +137,9 @@ impl From<Error> for Failure {
         match error {
             Error::Endpoint(message) => Self::new(Exit::Usage, message),
             Error::Unreachable { ref cause, .. } => {
-                let next = if cause.contains("certificate") {
+                let next = if cause.contains("CaUsedAsEndEntity") {
+                    "serve a certificate that an authority has signed, not the authority's own"
+                } else if cause.contains("certificate") {
                     "name the authority that signed its certificate with --ca"
                 } else if cause.contains("refused") {
                     "start it with `telegate serve`, or name another with --address"
@@ -146,10 +151,20 @@ impl From<Error> for Failure {
             Error::Refused(refused) => Self {
                 exit: exit_of(&refused),
                 message: refused.message.clone(),
-                next: None,
+                next: next_of(&refused).map(str::to_owned),
                 refused: Some(refused),
             },
         }
+    }
+}
+
+/// What a person at a command line can do, where the broker's own words are for programs.
+fn next_of(refused: &Refused) -> Option<&'static str> {
+    match refused.reason {
+        Some(ErrorReason::ApiKeyMissing) => {
+            Some("set TELEGATE_KEY, or name a file with --key-file")
+        }
+        _ => None,
     }
 }
 

@@ -36,7 +36,7 @@ pub const FIELDS: [&str; 16] = [
     "limits.keepalive_timeout",
 ];
 
-const ADDRESS_FORM: &str = "write an address and a port, for example 127.0.0.1:7311";
+const ADDRESS_FORM: &str = "write an IP address and a port, for example 127.0.0.1:7311";
 const STORE_FORM: &str =
     "write embedded:PATH, redis://HOST:PORT/DB or rediss://USER:PASSWORD@HOST:PORT/DB";
 const DURATION_FORM: &str = "write a number and a unit, for example 500ms, 30s, 5m or 1h";
@@ -189,7 +189,8 @@ impl Layers {
         if config.server.keys.is_none() && !config.listen.ip().is_loopback() {
             self.fault(format!(
                 "listen = \"{}\": without API keys only a loopback address is listened on; make \
-                 keys with `telegate keys new` and set keys, or listen on 127.0.0.1",
+                 keys with `telegate keys new` and name their file with --keys, or listen on \
+                 127.0.0.1",
                 config.listen
             ));
         }

@@ -97,16 +97,17 @@ table! {
         "The call carries no API key, and the broker was started with a key file.",
         "Send the key as `x-api-key: KEY` or as `authorization: Bearer KEY`.";
     KEY_INVALID: ApiKeyInvalid, PermissionDenied, 403, Retry::Futile,
-        "The API key is not known, or was revoked. Check it, or make a new one with \
-         `telegate keys new`.",
-        "API-ключ неизвестен или отозван. Проверьте его или создайте новый: `telegate keys new`.",
+        "The API key is not in the broker's key file, or was revoked. Check it, or make a new one \
+         there with `telegate keys new --keys FILE`.",
+        "API-ключа нет в файле ключей брокера, или он отозван. Проверьте его или создайте там \
+         новый: `telegate keys new --keys FILE`.",
         "The key is not in the broker's key file, or was revoked.",
         "Use a key that `telegate keys list` shows, or make one; a revoked key never comes back.";
     ROLE_MISSING: PermissionMissing, PermissionDenied, 403, Retry::Futile,
-        "Key {key} lacks the role {role}. Use a key that has it, or make one with \
-         `telegate keys new`.",
-        "У ключа {key} нет роли {role}. Возьмите ключ с этой ролью или создайте его: \
-         `telegate keys new`.",
+        "Key {key} lacks the role {role}. Use a key that has it, or make one in the broker's key \
+         file with `telegate keys new --keys FILE`.",
+        "У ключа {key} нет роли {role}. Возьмите ключ с этой ролью или создайте его в файле ключей \
+         брокера: `telegate keys new --keys FILE`.",
         "The key is good, but the call needs a role that it does not have.",
         "Call with a key that has the role that the metadata names.";
     POOL_FORBIDDEN: PermissionMissing, PermissionDenied, 403, Retry::Futile,
@@ -276,13 +277,15 @@ table! {
         "The `request_id` belongs to an Acquire with other parameters, whose lease still lives.",
         "Use a fresh id for each new ask, and the same id only to repeat the same ask.";
     INAPPROPRIATE_STATE: InappropriateState, FailedPrecondition, 409, Retry::Futile,
-        "Session {session} of pool {pool} is {state}; this call needs one of {wanted}. Bring \
-         it there first.",
+        "Session {session} of pool {pool} is {state}; this call needs one of {wanted}. See with \
+         `telegate session show` what it is and until when.",
         "Сессия {session} пула {pool} в состоянии {state}, а для вызова нужно одно из: {wanted}. \
-         Сначала переведите её туда.",
+         Состояние и срок покажет `telegate session show`.",
         "The session is in a state in which the call makes no sense, such as restoring one that \
          is not INVALID.",
-        "Look at `state` and `wanted`, and bring the session there first.";
+        "Look at `state` and `wanted`. A LEASED session becomes free when its holder releases it \
+         or `telegate invalidate` ends its lease; a RESTING one by itself, also when it was \
+         invalidated while it was in use.";
     STORE_UNAVAILABLE: StoreUnavailable, Unavailable, 503, secs(1, 5),
         "The store cannot be reached, or did not answer in time. Retry; if it lasts, look at the \
          store and at the broker's log.",

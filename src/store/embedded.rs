@@ -5,6 +5,7 @@
 //! share the next one.
 
 mod journal;
+mod place;
 
 use std::{
     path::Path,
@@ -72,7 +73,9 @@ impl EmbeddedStore {
             let answer = deed(realm, self.clock.now());
             let writes = Write::of(realm.take_changes())?;
             // Sent under the lock, so that the file sees the deeds in their order.
-            (answer, if writes.is_empty() { None } else { Some(self.journal.write(writes)) })
+            // One that changed nothing may tell of what is not durable yet, so it waits too.
+            let is_told = writes.is_empty() && self.journal.is_idle();
+            (answer, if is_told { None } else { Some(self.journal.write(writes)) })
         };
         if let Some(written) = written {
             written.await.map_err(|_| Error::Unavailable("the store was closed".into()))??;

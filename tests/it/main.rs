@@ -12,6 +12,7 @@ mod grpc;
 mod harness;
 mod history;
 mod import;
+mod journal;
 mod model;
 mod redis_link;
 mod status;

@@ -8,7 +8,11 @@ use std::{
     fs::{self, OpenOptions},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -17,7 +21,10 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{oneshot, watch};
 
-use super::{Memory, lock};
+use super::{
+    Memory, lock,
+    place::{Place, has_other_names},
+};
 use crate::{
     pool::{
         Pool, PoolChange, PoolName, PoolRecord, Realm, SessionName, SessionRecord, Standing, Time,
@@ -100,24 +107,42 @@ enum Message {
 #[derive(Debug)]
 pub(super) struct Journal {
     messages: mpsc::Sender<Message>,
+    /// How many entries are not durable yet.
+    pending: Arc<AtomicUsize>,
+}
+
+/// An open file, and where it is.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    database: Connection,
+    place: Place,
 }
 
 impl Journal {
     pub(super) fn start(
-        file: Connection,
+        file: OpenFile,
         memory: Arc<Mutex<Memory>>,
     ) -> (Self, watch::Receiver<Health>) {
         let (messages, inbox) = mpsc::channel();
         let (health, watcher) = watch::channel(Health::Up);
+        let pending = Arc::default();
+        let writer = Writer { file, inbox, memory, health, pending: Arc::clone(&pending) };
         thread::Builder::new()
             .name("telegate-store".into())
-            .spawn(move || Writer { file, inbox, memory, health }.run())
+            .spawn(move || writer.run())
             .expect("the operating system gives a thread at the start");
-        (Self { messages }, watcher)
+        (Self { messages, pending }, watcher)
     }
 
-    /// Queues rows; what comes back resolves when they are durable.
+    /// Whether all that was queued is durable. Asked with the memory locked, it tells whether the
+    /// file has what the memory has.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.load(Ordering::SeqCst) == 0
+    }
+
+    /// Queues rows; what comes back resolves when they and all before them are durable.
     pub(super) fn write(&self, writes: Vec<Write>) -> oneshot::Receiver<Result<()>> {
+        self.pending.fetch_add(1, Ordering::SeqCst);
         let (written, waits) = oneshot::channel();
         // When the thread is gone the sender is dropped with the message, and the waiter is told.
         let _ = self.messages.send(Message::Entry(Entry { writes, written }));
@@ -134,10 +159,11 @@ impl Journal {
 }
 
 struct Writer {
-    file: Connection,
+    file: OpenFile,
     inbox: mpsc::Receiver<Message>,
     memory: Arc<Mutex<Memory>>,
     health: watch::Sender<Health>,
+    pending: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -145,8 +171,11 @@ impl Writer {
         while let Ok(message) = self.inbox.recv() {
             let (entries, close) = self.gather(message);
             if !entries.is_empty() {
-                match commit(&mut self.file, &entries) {
-                    Ok(()) => acknowledge(entries, &Ok(())),
+                match self.file.commit(&entries) {
+                    Ok(()) => {
+                        self.pending.fetch_sub(entries.len(), Ordering::SeqCst);
+                        acknowledge(entries, &Ok(()));
+                    }
                     Err(fault) => self.recover(entries, &fault),
                 }
             }
@@ -173,10 +202,11 @@ impl Writer {
     }
 
     /// After a failed write: fails everything that built on it, and reads the memory anew.
-    fn recover(&mut self, entries: Vec<Entry>, fault: &rusqlite::Error) {
-        tracing::error!(error = %fault, "the store's file cannot be written; nothing is granted");
+    fn recover(&mut self, entries: Vec<Entry>, fault: &str) {
+        tracing::error!(error = fault, "the store's file cannot be written; nothing is granted");
         self.health.send_replace(Health::Down);
         let why = format!("the store's file cannot be written: {fault}");
+        let mut failed = entries.len();
         acknowledge(entries, &Err(why.clone()));
         loop {
             let Ok(mut memory) = lock(&self.memory) else { return };
@@ -184,13 +214,17 @@ impl Writer {
             let mut close = None;
             while let Ok(message) = self.inbox.try_recv() {
                 match message {
-                    Message::Entry(entry) => acknowledge(vec![entry], &Err(why.clone())),
+                    Message::Entry(entry) => {
+                        failed += 1;
+                        acknowledge(vec![entry], &Err(why.clone()));
+                    }
                     Message::Close(closed) => close = Some(closed),
                 }
             }
-            match load(&self.file).and_then(|loaded| probe(&self.file).map(|()| loaded)) {
-                Ok((realm, _)) => {
+            match self.file.read_anew() {
+                Ok(realm) => {
                     *memory = Memory::Up(realm);
+                    self.pending.fetch_sub(failed, Ordering::SeqCst);
                     self.health.send_replace(Health::Up);
                     tracing::info!("the store's file can be written again");
                     return;
@@ -206,6 +240,24 @@ impl Writer {
     }
 }
 
+impl OpenFile {
+    /// Writes what came together, and sees that whoever opens the file next will find it.
+    fn commit(&mut self, entries: &[Entry]) -> Result<(), String> {
+        if entries.iter().any(|entry| !entry.writes.is_empty()) {
+            commit(&mut self.database, entries).map_err(|fault| fault.to_string())?;
+        }
+        self.place.check()
+    }
+
+    /// Reads everything in the file, if it can be written again.
+    fn read_anew(&self) -> Result<Realm, LoadFault> {
+        let (realm, _) = load(&self.database)?;
+        probe(&self.database)?;
+        self.place.check().map_err(LoadFault::Record)?;
+        Ok(realm)
+    }
+}
+
 fn acknowledge(entries: Vec<Entry>, outcome: &Result<(), String>) {
     for entry in entries {
         let outcome = outcome.clone().map_err(Error::Unavailable);
@@ -215,9 +267,16 @@ fn acknowledge(entries: Vec<Entry>, outcome: &Result<(), String>) {
 }
 
 /// Opens the file and reads everything in it, with the latest moment that it knows of.
-pub(super) fn open(path: &Path, durability: Durability) -> Result<(Connection, Realm, Time)> {
+pub(super) fn open(path: &Path, durability: Durability) -> Result<(OpenFile, Realm, Time)> {
     let name = path.display();
-    create(path).map_err(|fault| Error::Unavailable(format!("{name}: {fault}")))?;
+    let unreachable = |fault: std::io::Error| Error::Unavailable(format!("{name}: {fault}"));
+    create(path).map_err(unreachable)?;
+    if has_other_names(path).map_err(unreachable)? {
+        return Err(Error::Broken(format!(
+            "{name} has more than one name (hard links), and its newest writes may be beside \
+             another of them; keep one name"
+        )));
+    }
     let explain = |fault: rusqlite::Error| match fault.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::Unavailable(format!(
             "{name} is open in another process; one broker at a time can use it"
@@ -238,7 +297,8 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<(Connection, R
         LoadFault::Sqlite(fault) => explain(fault),
         LoadFault::Record(what) => Error::Broken(format!("{name}: {what}")),
     })?;
-    Ok((file, realm, seen))
+    let place = Place::of(path).map_err(unreachable)?;
+    Ok((OpenFile { database: file, place }, realm, seen))
 }
 
 /// Makes the file and its folder, if they are missing, for their owner only.

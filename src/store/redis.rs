@@ -112,7 +112,8 @@ impl Store for RedisStore {
             .call(Verb::CreatePool, pool)
             .with(pool.as_str())
             .packed(&policy)
-            .with(fresh_name()?);
+            .with(fresh_name()?)
+            .with(self.inner.witnesses.expiry(pool));
         self.run(call).await?.pool_view(About::pool(pool))
     }
 

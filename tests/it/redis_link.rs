@@ -395,3 +395,33 @@ async fn a_redis_that_lost_only_a_release_goes_on() {
     broker.lend().await;
     assert!(broker.acquire().await.is_err_and(|error| is_busy(&error)));
 }
+
+/// Makes and fills the pool that Redis has forgotten.
+async fn made_again(broker: &Broker) {
+    let pool = pool_name(POOL);
+    let policy = Policy { min_ttl: Span::secs(1), max_ttl: Span::secs(60), ..Policy::default() };
+    broker.store.create_pool(&pool, policy).await.expect("it is gone");
+    broker.store.add(&pool, session("a")).await.expect("it is gone");
+}
+
+#[tokio::test]
+async fn a_pool_that_redis_forgot_and_that_is_made_again_grants_nothing_until_its_leases_are_over()
+{
+    let Some(mut broker) = Broker::start(Keeps::Everything, &["a"]).await else { return };
+    broker.lend().await;
+    broker.server.command(&["FLUSHALL"]);
+    made_again(&broker).await;
+    let refused = broker.acquire().await;
+    assert!(matches!(refused, Err(Error::Recovering(_))), "{refused:?}");
+
+    broker.server.command(&["FLUSHALL"]);
+    broker.server.stop();
+    assert!(broker.server.start_again());
+    eventually("the store answers again", RECOVERS_WITHIN, async || {
+        broker.store.list_pools(None, 1).await.ok()
+    })
+    .await;
+    made_again(&broker).await;
+    let refused = broker.acquire().await;
+    assert!(matches!(refused, Err(Error::Recovering(_))), "{refused:?}");
+}

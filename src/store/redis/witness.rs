@@ -44,6 +44,15 @@ struct Witness {
     expires_at: Time,
 }
 
+/// What a server that has started anew knows of a lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Still,
+    Lost,
+    /// Not even its pool.
+    NoPool,
+}
+
 impl Witnesses {
     pub(super) fn new(keys: Keys) -> Self {
         Self { keys, newest: Mutex::default() }
@@ -69,20 +78,33 @@ impl Witnesses {
         }
     }
 
+    /// When the newest lease of a pool ends, or nothing. A pool is made once, so a server that lets
+    /// it be made after that has forgotten it, and who holds what.
+    pub(super) fn expiry(&self, pool: &PoolName) -> String {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let leases = newest.get(pool).map(|known| known.leases.as_slice()).unwrap_or_default();
+        let last = leases.iter().map(|lease| lease.expires_at.0).max();
+        last.map(|at| at.to_string()).unwrap_or_default()
+    }
+
     /// Asks a server that has started anew about all of them; it holds the grants of each pool
     /// that has lost one.
     pub(super) async fn question(&self, wire: &Wire) -> Result<()> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for (pool, Newest { leases, .. }) in newest {
             for witness in leases {
-                if !self.knows(wire, &pool, &witness).await? {
+                let known = self.knows(wire, &pool, &witness).await?;
+                if known != Known::Still {
                     tracing::error!(
                         %pool,
                         "Redis came back without leases that it had acknowledged; nothing is \
                          granted from the pool until they are over; see appendfsync and AOF"
                     );
-                    // It has said what it had to: the next restart is another matter.
-                    self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(&pool);
+                    // It has said what it had to: the next restart is another matter. Of a pool
+                    // that is gone it speaks when the pool is made again.
+                    if known == Known::Lost {
+                        self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(&pool);
+                    }
                     break;
                 }
             }
@@ -90,7 +112,7 @@ impl Witnesses {
         Ok(())
     }
 
-    async fn knows(&self, wire: &Wire, pool: &PoolName, witness: &Witness) -> Result<bool> {
+    async fn knows(&self, wire: &Wire, pool: &PoolName, witness: &Witness) -> Result<Known> {
         let Witness { session, epoch, expires_at } = witness;
         let call = Call::new(Verb::Recall, self.keys.pool(pool))
             .with(session.as_str())
@@ -99,8 +121,9 @@ impl Witnesses {
         let answer = wire.send(&call).await;
         let reply = Reply::read(answer.map_err(|error| Error::Unavailable(error.to_string()))?)?;
         if reply.is("pool_not_found") {
-            return Ok(false);
+            return Ok(Known::NoPool);
         }
-        Ok(reply.expect("recalled", About::pool(pool))?.text()? == "known")
+        let known = reply.expect("recalled", About::pool(pool))?.text()? == "known";
+        Ok(if known { Known::Still } else { Known::Lost })
     }
 }

@@ -2,6 +2,8 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 name · 2 policy, packed · 3 a name of this call, by which a repetition is known
+--         4 the expiry of a lease that was acknowledged in a pool of this name, or empty: a server
+--         that has forgotten the pool holds its grants until such leases are over (recall.lua)
 -- returns {pool, now, record, counts, after, cause}
 -- refuses pool_exists
 local pool = read_pool()
@@ -16,6 +18,9 @@ elseif not pool then
     updated_at = now,
     created_by = ARGV[3],
   }
+  if ARGV[4] ~= '' then
+    pool.hold_until = math.max(now + pool.policy.max_ttl, tonumber(ARGV[4]))
+  end
   redis.call('SET', META, cmsgpack.pack(pool))
 end
 return pool_view(pool)

@@ -19,7 +19,7 @@ elseif not pool then
     created_by = ARGV[3],
   }
   if ARGV[4] ~= '' then
-    pool.hold_until = math.max(now + pool.policy.max_ttl, tonumber(ARGV[4]))
+    pool.hold_until = math.max(now + pool.policy.max_ttl, tonumber(ARGV[4])) + pool.policy.drain
   end
   redis.call('SET', META, cmsgpack.pack(pool))
 end

@@ -1,6 +1,6 @@
 -- recall: sees whether the store still knows a lease that it once acknowledged. If not, it has lost
 -- its last moments, and no grant of the pool is made until every lease that may have been lost
--- with them is over.
+-- with them is over and has drained.
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session · 2 epoch of the lease · 3 its acknowledged expiry
@@ -15,7 +15,7 @@ local standing = read_standing(ARGV[1])
 local lease = standing.lease
 local shorter = standing.epoch == epoch and lease and lease.expires_at < expiry
 if standing.epoch < epoch or shorter then
-  pool.hold_until = math.max(pool.hold_until or 0, now + pool.policy.max_ttl)
+  pool.hold_until = math.max(pool.hold_until or 0, now + pool.policy.max_ttl + pool.policy.drain)
   redis.call('SET', META, cmsgpack.pack(pool))
   return { 'recalled', 'lost' }
 end

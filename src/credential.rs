@@ -1,8 +1,24 @@
-//! Credentials: what a pool lends, in one canonical form, and the forms of Telegram's libraries.
+//! Credentials: what a pool lends, in one canonical form, and the forms of Telegram's libraries,
+//! one file for each.
 
+pub mod gotd;
+pub mod gramjs;
+pub mod mtcute;
+pub mod pyrogram;
 pub mod telethon;
 
-use std::{fmt, fmt::Write as _};
+mod fault;
+mod grammers;
+mod parts;
+mod read;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Fault, Library};
+pub use read::{Found, foreign_folder, read_file, read_text};
+
+use std::{fmt, fmt::Write as _, io};
 
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
@@ -14,6 +30,12 @@ use crate::pool::{Credential as Sealed, Fingerprint};
 pub const AUTH_KEY_LEN: usize = 256;
 /// The longest opaque credential, in bytes.
 pub const MAX_OPAQUE: usize = 65_536;
+/// The largest file that is looked at, in bytes; its `-wal` or `-journal` has the same limit.
+pub const MAX_FILE: u64 = 64 << 20;
+/// The longest text that is looked at as a session string, in bytes.
+pub const MAX_STRING: usize = 4096;
+/// The most data centres of a file that are looked at.
+const MAX_CENTRES: usize = 64;
 
 /// What a pool lends. Its `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +62,15 @@ pub struct Telegram {
     pub user_id: Option<i64>,
     /// Whether the user is a bot, where known.
     pub is_bot: Option<bool>,
+    /// The application id that the session was made with, where known. Its home is the session's
+    /// device profile, so it is not kept a second time with the key.
+    #[serde(skip)]
+    pub api_id: Option<i32>,
 }
+
+/// What a form needs and the credential has not: the names of fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing(pub Vec<&'static str>);
 
 impl Credential {
     /// A fingerprint that is not secret: Telegram's `auth_key_id` in hexadecimal, the last 8 bytes
@@ -50,7 +80,7 @@ impl Credential {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let hex = match self {
-            Self::Telegram(telegram) => hex(&Sha1::digest(&telegram.auth_key)[12..]),
+            Self::Telegram(telegram) => hex(&key_id(&telegram.auth_key)),
             Self::Opaque(bytes) => hex(&Sha256::digest(bytes)[..8]),
         };
         Fingerprint::new(&hex)
@@ -70,6 +100,20 @@ impl Credential {
     pub fn unseal(sealed: &Sealed) -> Result<Self, rmp_serde::decode::Error> {
         rmp_serde::from_slice(&sealed.0)
     }
+}
+
+/// Telegram's `auth_key_id`.
+fn key_id(key: &[u8]) -> [u8; 8] {
+    let digest = Sha1::digest(key);
+    std::array::from_fn(|i| digest[12 + i])
+}
+
+fn unreadable(error: &io::Error) -> Fault {
+    Fault::Unreadable(match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
 };
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, future, stream};
 use telegate::{
     credential::{Credential, Telegram},
     pool::{
@@ -36,8 +36,9 @@ const IN_FLIGHT: usize = 16;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Telethon's .session files, .txt files with a Telethon string per line, folders with .session
-    /// files at any depth, or - for strings from stdin. Nothing is changed in them.
+    /// Session files of Telethon, Pyrogram, Kurigram, hydrogram, gotd or grammers, .txt files with
+    /// a session string per line (also of GramJS and mtcute), folders with session files at any
+    /// depth, or - for strings from stdin. Content tells what a file is. Nothing in them changes.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// The pool that gets the sessions.
@@ -100,6 +101,7 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<E
                     .map_err(|error| Failure::new(Exit::Internal, error.to_string()))
             })
             .buffered(IN_FLIGHT)
+            .filter_map(|found| future::ready(found.transpose()))
             .map(|found| found.map(|found| plan.place(found)))
             .map(async |planned| {
                 let (row, new) = planned?;

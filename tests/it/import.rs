@@ -11,10 +11,7 @@ use std::{
 
 use rusqlite::Connection;
 use serde_json::Value;
-use telegate::credential::{
-    Credential, Telegram,
-    telethon::{self, Fault, Library},
-};
+use telegate::credential::{Fault, Library, MAX_FILE, Telegram, read_file, telethon};
 use tempfile::TempDir;
 
 use crate::harness;
@@ -48,27 +45,33 @@ pub(crate) fn telethon_file(path: &Path, dc_id: u8, key: &[u8]) {
     db.execute("insert into sessions values (?, ?, ?, ?)", row).unwrap();
 }
 
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |four: u8| char::from_digit(four.into(), 16).unwrap();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
 /// A key that is not random, but that nobody has.
 pub(crate) fn made_up_key(seed: u8) -> Vec<u8> {
     (0..=255_u8).map(|i| i.wrapping_mul(31).wrapping_add(seed)).collect()
 }
 
-fn database(path: &Path, sql: &str) -> Connection {
+pub(crate) fn database(path: &Path, sql: &str) -> Connection {
     let db = Connection::open(path).unwrap();
     db.execute_batch(sql).unwrap();
     db
 }
 
 /// Reads a file, and checks that nothing in its folder changed by that.
-fn read(path: &Path) -> Result<Telegram, Fault> {
+pub(crate) fn read(path: &Path) -> Result<Telegram, Fault> {
     let folder = path.parent().unwrap();
     let before = contents(folder);
-    let read = telethon::read_file(path);
+    let read = read_file(path);
     assert!(contents(folder) == before, "reading {} changed its folder", path.display());
-    read.map(|file| file.telegram)
+    read.map(|found| found.telegram)
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -94,35 +97,35 @@ fn every_schema_of_telethon_is_read_by_column_name() {
         assert_eq!((found.dc_id, found.test), (3, false));
         assert!(found.auth_key == key);
         assert_eq!(found.address, Some("149.154.175.100:443".parse().unwrap()));
-        assert_eq!(telethon::read_file(&path).unwrap().schema, i64::from(schema));
+        assert_eq!(read_file(&path).unwrap().format, format!("telethon-sqlite-{schema}"));
     }
 }
 
 #[test]
-fn sessions_of_other_libraries_are_refused_by_name() {
+fn what_no_library_gives_away_is_refused_by_name() {
     let folder = folder();
-    let number = "create table version (number integer); insert into version values (3);";
-    let ten = format!("{VERSION} insert into version values (10);");
-    for (tables, library) in [
-        (format!("{number}{SESSIONS} create table peers (id);"), Library::Pyrogram),
-        (format!("{number}{SESSIONS} create table usernames (id);"), Library::Kurigram),
-        (
-            format!("{ten} create table datacenter (id); create table user (id);"),
-            Library::Telethon2,
-        ),
-        ("create table dc_home (dc_id); create table dc_option (dc_id);".into(), Library::Grammers),
-        ("create table auth_keys (dc, key); create table key_value (k);".into(), Library::Mtcute),
-    ] {
-        let path = folder.path().join(format!("{library}.session"));
-        drop(database(&path, &tables));
-        assert_eq!(read(&path), Err(Fault::Later(library)));
+    let mtcute = "create table auth_keys (dc, key); create table key_value (k);";
+    drop(database(&folder.path().join("mtcute"), mtcute));
+    for (place, file, content) in
+        [("tdata", "key_datas", &b"TDF$"[..]), ("tdlib", "td.binlog", &[0x9c; 64])]
+    {
+        fs::create_dir(folder.path().join(place)).unwrap();
+        fs::write(folder.path().join(place).join(file), content).unwrap();
     }
-    fs::create_dir(folder.path().join("tdata")).unwrap();
-    fs::write(folder.path().join("tdata/key_datas"), "TDF$").unwrap();
-    assert_eq!(read(&folder.path().join("tdata")), Err(Fault::Later(Library::Desktop)));
-    assert_eq!(read(&folder.path().join("tdata/key_datas")), Err(Fault::Later(Library::Desktop)));
-    fs::write(folder.path().join("gotd"), r#"{"Version":1,"Data":{"AuthKeyID":"x"}}"#).unwrap();
-    assert_eq!(read(&folder.path().join("gotd")), Err(Fault::Later(Library::Gotd)));
+    for (name, library) in [
+        ("mtcute", Library::MtcuteFile),
+        ("tdata", Library::Desktop),
+        ("tdata/key_datas", Library::Desktop),
+        ("tdlib", Library::TdLib),
+    ] {
+        assert_eq!(read(&folder.path().join(name)), Err(Fault::Unsupported { library }), "{name}");
+    }
+    let said = Fault::Unsupported { library: Library::Desktop }.to_string();
+    assert_eq!(
+        said,
+        "It is a session of Telegram Desktop (tdata), which Telegate does not read; convert it to \
+         a Telethon or Pyrogram session first"
+    );
 }
 
 #[test]
@@ -138,7 +141,11 @@ fn what_is_no_usable_session_is_refused_with_the_cause() {
         ("zero key", row("2, '', 443, zeroblob(256)"), Fault::ZeroKey),
         ("bad dc", row("6, '', 443, randomblob(256)"), Fault::DataCentre(6)),
         ("two", row("1, '', 1, x'01'), (2, '', 1, x'02'"), Fault::Several),
-        ("newer", telethon.replace("(7)", "(9)"), Fault::NewerSchema(9)),
+        (
+            "newer",
+            telethon.replace("(7)", "(9)"),
+            Fault::NewerSchema { library: "Telethon", found: 9, newest: 8 },
+        ),
         (
             "no column",
             telethon.replace("port integer, ", ""),
@@ -177,16 +184,27 @@ fn what_is_no_whole_sqlite_file_is_refused_with_the_cause() {
         ("magic", bytes[..16].to_vec(), Fault::Truncated { found: 16, wanted: 100 }),
         ("half", bytes[..5000].to_vec(), Fault::Truncated { found: 5000, wanted }),
         ("broken", broken, Fault::Damaged("SQLite finds its pages broken".into())),
-        ("noise", vec![0x9c; 4096], Fault::Unknown("it is not a SQLite file")),
         (
-            "string",
-            text.into_bytes(),
-            Fault::Unknown("it is text; Telethon strings are read from .txt files"),
+            "noise",
+            vec![0x9c; 4096],
+            Fault::Unknown(
+                "it is neither SQLite, JSON nor text; WTelegramClient's encrypted files look so",
+            ),
+        ),
+        (
+            "strings",
+            format!("{text}\n{text}").into_bytes(),
+            Fault::Unknown("it is text, but not one session string"),
         ),
         (
             "sidecar",
             br#" {"phone": "1"}"#.to_vec(),
-            Fault::Unknown("it is JSON, which describes a session but is none"),
+            Fault::Unknown("it is JSON, but not a session of gotd"),
+        ),
+        (
+            "half json",
+            br#"{"Version":1,"Da"#.to_vec(),
+            Fault::Damaged("it is not whole JSON".into()),
         ),
     ] {
         let path = folder.path().join(name);
@@ -197,14 +215,11 @@ fn what_is_no_whole_sqlite_file_is_refused_with_the_cause() {
         read(&folder.path().join("absent")),
         Err(Fault::Unreadable("there is no such file".into()))
     );
-    assert_eq!(telethon::read_file(folder.path()), Err(Fault::NotAFile("a folder")));
-    assert_eq!(
-        telethon::read_file(Path::new("/dev/null")),
-        Err(Fault::NotAFile("a device or a pipe"))
-    );
+    assert_eq!(read_file(folder.path()), Err(Fault::NotAFile("a folder")));
+    assert_eq!(read_file(Path::new("/dev/null")), Err(Fault::NotAFile("a device or a pipe")));
     let huge = folder.path().join("huge");
-    fs::File::create(&huge).unwrap().set_len(telethon::MAX_FILE + 1).unwrap();
-    assert_eq!(telethon::read_file(&huge), Err(Fault::TooLarge(telethon::MAX_FILE + 1)));
+    fs::File::create(&huge).unwrap().set_len(MAX_FILE + 1).unwrap();
+    assert_eq!(read_file(&huge), Err(Fault::TooLarge(MAX_FILE + 1)));
 }
 
 #[test]
@@ -303,55 +318,24 @@ pub(crate) fn pythons() -> Vec<PathBuf> {
 /// Makes files with the real Telethon.
 pub(crate) fn real_telethon_files(python: &Path, folder: &Path) -> Value {
     let made = Command::new(python)
-        .args(["tests/telethon/make.py".as_ref(), folder.as_os_str()])
+        .args(["tests/libraries/make_telethon.py".as_ref(), folder.as_os_str()])
         .stderr(Stdio::inherit())
         .output()
         .unwrap();
-    assert!(made.status.success(), "make.py failed with {}", python.display());
+    assert!(made.status.success(), "make_telethon.py failed with {}", python.display());
     serde_json::from_slice(&made.stdout).unwrap()
 }
 
 /// What the real Telethon finds in a string.
 pub(crate) fn opened_by_telethon(python: &Path, string: &str) -> Value {
     let mut open = Command::new(python)
-        .arg("tests/telethon/open.py")
+        .arg("tests/libraries/open_telethon.py")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     open.stdin.take().unwrap().write_all(string.as_bytes()).unwrap();
     let opened = open.wait_with_output().unwrap();
-    assert!(opened.status.success(), "open.py failed with {}", python.display());
+    assert!(opened.status.success(), "open_telethon.py failed with {}", python.display());
     serde_json::from_slice(&opened.stdout).unwrap()
-}
-
-#[test]
-fn files_and_strings_of_the_real_telethon_are_read_and_it_opens_what_is_written() {
-    for python in pythons() {
-        let folder = folder();
-        let made = real_telethon_files(&python, folder.path());
-        let sessions = made["sessions"].as_array().unwrap();
-        assert_eq!(sessions.len(), 6);
-        for made in sessions {
-            let file = made["file"].as_str().unwrap();
-            let found = read(&folder.path().join(file)).unwrap();
-            let string = telethon::parse_string(made["string"].as_str().unwrap()).unwrap();
-            assert!(found == string, "{file}");
-            assert_eq!(Value::from(found.dc_id), made["dc_id"]);
-            let fingerprint = Credential::Telegram(found.clone()).fingerprint();
-            assert_eq!(fingerprint.as_str(), made["auth_key_id"]);
-
-            let written = telethon::to_string(&found);
-            if file != "ipv6.session" {
-                assert_eq!(Value::from(written.clone()), made["string"], "{file}");
-            }
-            let opened = opened_by_telethon(&python, &written);
-            assert_eq!(opened["dc_id"], made["dc_id"]);
-            assert_eq!(opened["auth_key"], made["auth_key"]);
-            let address = found.address.unwrap();
-            assert_eq!(opened["address"], address.ip().to_string());
-            assert_eq!(opened["port"], address.port());
-        }
-        assert_eq!(read(&folder.path().join("empty.session")), Err(Fault::NotLoggedIn));
-    }
 }

@@ -8,6 +8,7 @@ mod config;
 mod conformance;
 mod docs;
 mod faults;
+mod formats;
 mod grpc;
 mod harness;
 mod history;

@@ -85,7 +85,7 @@ impl Rows {
         }
         if added + unchanged + refused == 0 {
             return Err(Failure::new(Exit::Data, "there is nothing to import")
-                .next("name .session files, .txt files with Telethon strings, or their folder"));
+                .next("name session files, .txt files with session strings, or their folder"));
         }
         Ok(refused)
     }

@@ -6,8 +6,9 @@ use telegate::{
     client::{Client, Error, Refused},
     credential::Telegram,
     proto::v1::{
-        AddSessionRequest, Credential, CredentialForm, ErrorReason, GetSessionRequest,
-        ImportOutcome, ImportRow, Session, TelegramCredential, credential::Value,
+        AddSessionRequest, Credential, CredentialForm, DeviceProfile, ErrorReason,
+        GetSessionRequest, ImportOutcome, ImportRow, Session, TelegramCredential,
+        credential::Value,
     },
 };
 
@@ -33,6 +34,9 @@ pub(super) async fn send(
             name: name.clone(),
             labels: labels.clone(),
             account_id: telegram.user_id,
+            device: telegram
+                .api_id
+                .map(|api_id| DeviceProfile { api_id: Some(api_id), ..DeviceProfile::default() }),
             ..Session::default()
         }),
         credential: Some(Credential {
@@ -112,7 +116,7 @@ fn held_already(row: &mut ImportRow, pool: &str, refused: &Refused) {
 }
 
 fn wire(telegram: Telegram) -> TelegramCredential {
-    let Telegram { dc_id, test, auth_key, address, user_id, is_bot } = telegram;
+    let Telegram { dc_id, test, auth_key, address, user_id, is_bot, api_id: _ } = telegram;
     TelegramCredential {
         dc_id: dc_id.into(),
         test,

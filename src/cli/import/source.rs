@@ -8,8 +8,7 @@ use std::{
 };
 
 use telegate::credential::{
-    Telegram,
-    telethon::{self, Fault, MAX_STRING},
+    Fault, Found as Session, MAX_STRING, Telegram, foreign_folder, read_file, read_text,
 };
 
 /// How deep folders are followed.
@@ -18,8 +17,17 @@ const MAX_DEPTH: usize = 64;
 /// Something that may be a session.
 pub(super) enum Source {
     File(PathBuf),
-    Line { file_name: String, stem: Option<String>, text: Vec<u8> },
-    Fault { file_name: String, fault: Fault },
+    /// A file that a folder has, whose name promises nothing.
+    Guess(PathBuf),
+    Line {
+        file_name: String,
+        stem: Option<String>,
+        text: Vec<u8>,
+    },
+    Fault {
+        file_name: String,
+        fault: Fault,
+    },
 }
 
 /// What was found in a source.
@@ -32,28 +40,56 @@ pub(super) struct Found {
 }
 
 impl Source {
-    /// Reads it. Blocks.
-    pub(super) fn read(self) -> Found {
-        match self {
-            Self::File(path) => {
-                let read = telethon::read_file(&path);
-                let format = read.as_ref().map(|file| format!("telethon-sqlite-{}", file.schema));
-                Found {
-                    file_name: path.display().to_string(),
-                    stem: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()),
-                    format: format.unwrap_or_default(),
-                    read: read.map(|file| file.telegram),
+    /// Reads it; nothing if it was a guess, and wrong. Blocks.
+    pub(super) fn read(self) -> Option<Found> {
+        let (file_name, stem, read) = match self {
+            Self::Guess(path) => {
+                let read = read_file(&path);
+                if read.as_ref().is_err_and(nothing_like_a_session) {
+                    return None;
                 }
+                (path.display().to_string(), stem(&path), read)
             }
+            Self::File(path) => (path.display().to_string(), stem(&path), read_file(&path)),
             Self::Line { file_name, stem, text } => {
-                let read = telethon::parse_string(&String::from_utf8_lossy(&text));
-                let format = if read.is_ok() { "telethon-string" } else { "" };
-                Found { file_name, stem, format: format.to_owned(), read }
+                (file_name, stem, read_text(&String::from_utf8_lossy(&text)))
             }
-            Self::Fault { file_name, fault } => {
-                Found { file_name, stem: None, format: String::new(), read: Err(fault) }
-            }
-        }
+            Self::Fault { file_name, fault } => (file_name, None, Err(fault)),
+        };
+        let (format, read) = match read {
+            Ok(Session { telegram, format }) => (format, Ok(telegram)),
+            Err(fault) => (String::new(), Err(fault)),
+        };
+        Some(Found { file_name, stem, format, read })
+    }
+}
+
+fn stem(path: &Path) -> Option<String> {
+    path.file_stem().map(|stem| stem.to_string_lossy().into_owned())
+}
+
+/// Whether a file may well have nothing to do with sessions.
+fn nothing_like_a_session(fault: &Fault) -> bool {
+    use Fault as F;
+    match fault {
+        F::Empty
+        | F::NotAFile(_)
+        | F::TooLarge(_)
+        | F::TooLong(_)
+        | F::Unreadable(_)
+        | F::Unknown(_)
+        | F::StringLength(_)
+        | F::NotBase64 => true,
+        F::Unsupported { .. }
+        | F::NewerSchema { .. }
+        | F::Truncated { .. }
+        | F::Damaged(_)
+        | F::InUse
+        | F::NotLoggedIn
+        | F::KeyLength(_)
+        | F::ZeroKey
+        | F::DataCentre(_)
+        | F::Several => false,
     }
 }
 
@@ -87,8 +123,8 @@ impl Sources {
             let link = "a symbolic link; inside a folder it is not followed";
             return fault(Fault::NotAFile(link));
         }
-        // A folder with `key_datas` is one account's, and reading it says so.
-        if path.is_dir() && !path.join("key_datas").exists() {
+        // Some folders are one session, and reading them says whose.
+        if path.is_dir() && foreign_folder(&path).is_none() {
             if depth == MAX_DEPTH {
                 return fault(Fault::NotAFile("a folder in too many folders"));
             }
@@ -102,7 +138,7 @@ impl Sources {
                 Err(error) => return fault(Fault::Unreadable(error.to_string())),
             }
         }
-        if path.extension() == Some(OsStr::new("txt")) {
+        if depth == 0 && path.extension() == Some(OsStr::new("txt")) {
             match File::open(&path) {
                 Ok(file) => {
                     let reader = BufReader::new(Box::new(file) as Box<dyn io::Read + Send>);
@@ -112,7 +148,8 @@ impl Sources {
                 Err(error) => return fault(Fault::Unreadable(error.to_string())),
             }
         }
-        Some(Source::File(path))
+        let promised = depth == 0 || path.is_dir() || is_session(&path);
+        Some(if promised { Source::File(path) } else { Source::Guess(path) })
     }
 }
 
@@ -135,19 +172,23 @@ impl Iterator for Sources {
     }
 }
 
-/// What a folder has for us: `.session` files and more folders.
+/// What a folder has for us: files and more folders. Of links only those to folders or sessions,
+/// to say that they are not followed.
 fn inside(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let path = entry.path();
-        let link_to_folder = || entry.file_type().is_ok_and(|t| t.is_symlink()) && path.is_dir();
-        let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if folder || path.extension() == Some(OsStr::new("session")) || link_to_folder() {
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_file() || kind.is_dir() || is_session(&path) || path.is_dir() {
             found.push(path);
         }
     }
     Ok(found)
+}
+
+/// Whether a file's name promises a session.
+fn is_session(path: &Path) -> bool {
+    path.extension() == Some(OsStr::new("session"))
 }
 
 /// The lines of a text. Empty ones and those that begin with # are passed over.

@@ -129,5 +129,7 @@ fn take_telegram(check: &mut Check, telegram: &v1::TelegramCredential) -> Option
             .map(|(ip, p)| SocketAddrV4::new(ip, p)),
         user_id: telegram.user_id,
         is_bot: telegram.is_bot,
+        // It is in the session's device profile.
+        api_id: None,
     }))
 }

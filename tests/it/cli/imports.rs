@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _, process::Stdio};
 
 use serde_json::Value;
-use telegate::credential::telethon;
+use telegate::credential::{read_file, telethon};
 use tempfile::TempDir;
 
 use super::{Broker, Said, telegate, words};
@@ -28,7 +28,7 @@ fn heap() -> TempDir {
     let string = |seed| {
         let path = at("one.tmp");
         telethon_file(&path, 3, &made_up_key(seed));
-        let text = telethon::to_string(&telethon::read_file(&path).unwrap().telegram);
+        let text = telethon::to_string(&read_file(&path).unwrap().telegram);
         fs::remove_file(path).unwrap();
         text
     };
@@ -62,7 +62,7 @@ async fn a_heap_of_files_becomes_a_row_each_and_nothing_is_changed() {
         ["import", path, strings.to_str().unwrap(), "--pool", "work", "--label", "country=de"];
     let imported = broker.run(args.iter().chain(&["--json"]));
     assert_eq!((imported.code, imported.err.as_str()), (1, ""), "{imported:?}");
-    let key_of_two = telethon::read_file(&folder.path().join("deep/anna.session")).unwrap();
+    let key_of_two = read_file(&folder.path().join("deep/anna.session")).unwrap();
     let fingerprint =
         telegate::credential::Credential::Telegram(key_of_two.telegram).fingerprint().to_string();
     let renamed = format!("anna-{fingerprint}");
@@ -92,10 +92,10 @@ async fn a_heap_of_files_becomes_a_row_each_and_nothing_is_changed() {
         (4, "It is empty"),
         (5, "a symbolic link; inside a folder it is not followed"),
         (6, "a symbolic link; inside a folder it is not followed"),
-        (7, "it is not a SQLite file"),
+        (7, "it is neither SQLite, JSON nor text"),
         (9, "It has the same key as "),
-        (10, "a Telethon string begins with 1"),
-        (11, "It has 4098 bytes"),
+        (10, "it does not look like a session string of any library"),
+        (11, "It is a line of 4098 bytes or more"),
     ] {
         assert!(found[row].2.contains(said), "{row}: {}", found[row].2);
     }
@@ -178,7 +178,7 @@ async fn strings_come_from_stdin_too() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");
     telethon_file(&file, 5, &made_up_key(7));
-    let string = telethon::to_string(&telethon::read_file(&file).unwrap().telegram);
+    let string = telethon::to_string(&read_file(&file).unwrap().telegram);
     let mut import = telegate();
     import.args(["import", "-", "--pool", "work", "--address", &broker.address]);
     import.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

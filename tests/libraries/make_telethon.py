@@ -1,6 +1,6 @@
 """Makes session files and strings with the real Telethon, and prints as JSON what is in them.
 
-    python make.py FOLDER
+    python make_telethon.py FOLDER
 
 The keys are made up. Nothing here opens a connection: only the session classes are used.
 """

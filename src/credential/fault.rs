@@ -1,0 +1,119 @@
+//! Why something is not a session that can be lent.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::{AUTH_KEY_LEN, MAX_FILE};
+
+/// Why something is not a session that can be lent. One sentence, without a secret in it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Fault {
+    /// It has no content.
+    #[error("It is empty")]
+    Empty,
+    /// It is no regular file.
+    #[error("It is {0}, not a file")]
+    NotAFile(&'static str),
+    /// It is larger than any session file.
+    #[error("It has {0} bytes, and a session file has at most {MAX_FILE}")]
+    TooLarge(u64),
+    /// It is longer than any session string.
+    #[error("It is a line of {0} bytes or more, and no session string is that long")]
+    TooLong(usize),
+    /// The operating system does not give it.
+    #[error("It cannot be read: {0}")]
+    Unreadable(String),
+    /// It is something else.
+    #[error("It is not a session that Telegate knows: {0}")]
+    Unknown(&'static str),
+    /// A session of a library that is recognised, but not read.
+    #[error("It is a session of {library}, which Telegate does not read; {}", library.way_out())]
+    Unsupported {
+        /// Whose it is.
+        library: Library,
+    },
+    /// A schema that was made after this program.
+    #[error("It has {library}'s schema {found}, and this Telegate reads up to {newest}")]
+    NewerSchema {
+        /// Whose schema it is.
+        library: &'static str,
+        /// The schema's version.
+        found: i64,
+        /// The newest that is understood.
+        newest: i64,
+    },
+    /// Its end is missing.
+    #[error("It is cut off: {found} of its {wanted} bytes are there")]
+    Truncated {
+        /// How many bytes there are.
+        found: u64,
+        /// How many its header promises.
+        wanted: u64,
+    },
+    /// It cannot be understood although it looks right.
+    #[error("It is damaged: {0}")]
+    Damaged(String),
+    /// Another program keeps it locked.
+    #[error("It is in use by another program; stop that program and try again")]
+    InUse,
+    /// It holds no key.
+    #[error("It is not logged in: it has no authorization key")]
+    NotLoggedIn,
+    /// The key cannot be one.
+    #[error("Its authorization key has {0} bytes instead of {AUTH_KEY_LEN}")]
+    KeyLength(usize),
+    /// The key is a placeholder.
+    #[error("Its authorization key is all zeros")]
+    ZeroKey,
+    /// The data centre cannot be.
+    #[error("It names data centre {0}, and Telegram's are 1 to 5")]
+    DataCentre(i64),
+    /// It holds more than one.
+    #[error("It holds several sessions, and one was expected")]
+    Several,
+    /// A string of the wrong length.
+    #[error("It decodes to {0} bytes, which no library's session string has")]
+    StringLength(usize),
+    /// A string that is not base64.
+    #[error("It is not base64 after its first character")]
+    NotBase64,
+}
+
+impl Fault {
+    pub(super) fn damaged(how: &str) -> Self {
+        Self::Damaged(how.to_owned())
+    }
+}
+
+/// The libraries whose sessions are recognised, but not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// Telegram Desktop's `tdata`.
+    Desktop,
+    /// `TDLib`'s folder.
+    TdLib,
+    /// mtcute's SQLite file.
+    MtcuteFile,
+}
+
+impl Library {
+    /// What to do instead.
+    const fn way_out(self) -> &'static str {
+        match self {
+            Self::Desktop => "convert it to a Telethon or Pyrogram session first",
+            Self::TdLib => "TDLib keeps its keys to itself: log in anew with another library",
+            Self::MtcuteFile => "export it with mtcute as a session string first",
+        }
+    }
+}
+
+impl fmt::Display for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Desktop => "Telegram Desktop (tdata)",
+            Self::TdLib => "TDLib",
+            Self::MtcuteFile => "mtcute (SQLite)",
+        })
+    }
+}

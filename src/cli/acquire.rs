@@ -49,6 +49,15 @@ enum Form {
     Raw,
     /// Telethon's `StringSession`.
     TelethonString,
+    /// Pyrogram's session string, also for Kurigram and hydrogram; needs `api_id`, `user_id` and
+    /// `is_bot`.
+    PyrogramString,
+    /// GramJS's `StringSession`.
+    GramjsString,
+    /// gotd's session file.
+    GotdJson,
+    /// mtcute's session string, version 3.
+    MtcuteString,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -63,6 +72,10 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(
     let form = match args.form {
         Form::Raw => CredentialForm::Unspecified,
         Form::TelethonString => CredentialForm::TelethonString,
+        Form::PyrogramString => CredentialForm::PyrogramString,
+        Form::GramjsString => CredentialForm::GramjsString,
+        Form::GotdJson => CredentialForm::GotdJson,
+        Form::MtcuteString => CredentialForm::MtcuteString,
     };
     let request = AcquireRequest {
         pool: args.pool,

@@ -23,11 +23,11 @@ use tonic_health::pb::{
 
 use crate::broker::{Broker, Lines, eventually, new_session, reason, seen};
 
-fn acquire(pool: &str) -> v1::AcquireRequest {
+pub(crate) fn acquire(pool: &str) -> v1::AcquireRequest {
     v1::AcquireRequest { pool: pool.into(), ..v1::AcquireRequest::default() }
 }
 
-fn telegram_session() -> v1::AddSessionRequest {
+pub(crate) fn telegram_session() -> v1::AddSessionRequest {
     let mut request = new_session("demo", "+49151");
     let session = request.session.as_mut().unwrap();
     session.proxy = "socks5://user:hunter2@proxy:1080".into();

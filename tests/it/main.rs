@@ -9,6 +9,7 @@ mod conformance;
 mod docs;
 mod faults;
 mod formats;
+mod forms;
 mod grpc;
 mod harness;
 mod history;

@@ -230,9 +230,6 @@ async fn what_this_version_has_not() {
     let wait = Some(Duration { seconds: 1, nanos: 0 });
     let request = v1::AcquireRequest { wait, ..acquire("demo") };
     assert_snapshot!("not_implemented_wait", refused(&broker, request).await);
-    let form = v1::CredentialForm::MtcuteString.into();
-    let request = v1::AcquireRequest { form, ..acquire("demo") };
-    assert_snapshot!("not_implemented_form", refused(&broker, request).await);
     let status = call(&broker, "/telegate.v1.SessionPool/Steal", acquire("demo")).await;
     assert_snapshot!("not_implemented_unknown_method", seen(&status));
     let status = call(&broker, "/nowhere/At", acquire("demo")).await;

@@ -81,7 +81,7 @@ pub(in crate::server) fn acquire(
     if wait.is_some_and(|wait| wait > Span::ZERO) {
         return Err(Fault::CannotWait);
     }
-    Ok(Acquire { pool, ask, form: secret::form(form)? })
+    Ok(Acquire { pool, ask, form: Form::of(form) })
 }
 
 fn ttl(check: &mut Check, ttl: Option<&pbjson_types::Duration>) -> Option<Span> {

@@ -40,10 +40,11 @@ pub(in crate::server) fn grant(
         lease: Some(grant.lease.clone()),
         ..Standing::default()
     };
+    let session = session_at(pool, &grant.record, &standing, grant.at, Audience::Holder);
     Ok(v1::AcquireResponse {
         lease: Some(lease(&grant.lease, pool, &grant.record.name)),
-        session: Some(session_at(pool, &grant.record, &standing, grant.at, Audience::Holder)),
-        credential: Some(hand_out(credential, form)?),
+        credential: Some(hand_out(credential, &session, form)?),
+        session: Some(session),
         replayed: grant.replayed,
     })
 }

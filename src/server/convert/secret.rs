@@ -4,54 +4,103 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::Check;
 use crate::{
-    credential::{AUTH_KEY_LEN, Credential, MAX_OPAQUE, Telegram, telethon},
+    credential::{
+        AUTH_KEY_LEN, Credential, MAX_OPAQUE, Missing, Telegram, gotd, gramjs, mtcute, pyrogram,
+        telethon,
+    },
     proto::v1::{self, credential::Value},
     server::status::{Fault, Violation},
 };
 
-/// The forms that this version hands out.
+/// The forms in which credentials are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Form {
     /// The plain fields, or opaque bytes.
     Raw,
     /// Telethon's string.
     TelethonString,
+    /// Pyrogram's string.
+    PyrogramString,
+    /// GramJS's string.
+    GramjsString,
+    /// gotd's file.
+    GotdJson,
+    /// mtcute's string.
+    MtcuteString,
 }
 
-/// The form that the contract names, if this version has it.
-pub(super) fn form(form: v1::CredentialForm) -> Result<Form, Fault> {
-    use v1::CredentialForm as Wire;
-    match form {
-        Wire::Unspecified | Wire::Raw => Ok(Form::Raw),
-        Wire::TelethonString => Ok(Form::TelethonString),
-        Wire::PyrogramString => Err(Fault::NotImplemented { what: "form PYROGRAM_STRING" }),
-        Wire::GramjsString => Err(Fault::NotImplemented { what: "form GRAMJS_STRING" }),
-        Wire::GotdJson => Err(Fault::NotImplemented { what: "form GOTD_JSON" }),
-        Wire::MtcuteString => Err(Fault::NotImplemented { what: "form MTCUTE_STRING" }),
+impl Form {
+    pub(super) const fn of(form: v1::CredentialForm) -> Self {
+        use v1::CredentialForm as Wire;
+        match form {
+            Wire::Unspecified | Wire::Raw => Self::Raw,
+            Wire::TelethonString => Self::TelethonString,
+            Wire::PyrogramString => Self::PyrogramString,
+            Wire::GramjsString => Self::GramjsString,
+            Wire::GotdJson => Self::GotdJson,
+            Wire::MtcuteString => Self::MtcuteString,
+        }
+    }
+
+    const fn wire(self) -> v1::CredentialForm {
+        use v1::CredentialForm as Wire;
+        match self {
+            Self::Raw => Wire::Raw,
+            Self::TelethonString => Wire::TelethonString,
+            Self::PyrogramString => Wire::PyrogramString,
+            Self::GramjsString => Wire::GramjsString,
+            Self::GotdJson => Wire::GotdJson,
+            Self::MtcuteString => Wire::MtcuteString,
+        }
     }
 }
 
-/// Puts a credential into the form that was asked for.
+/// Puts a credential into the form that was asked for. The session tells what its credential does
+/// not.
 pub(in crate::server) fn hand_out(
     credential: Credential,
+    session: &v1::Session,
     form: Form,
 ) -> Result<v1::Credential, Fault> {
-    let (value, form) = match (credential, form) {
-        (Credential::Opaque(bytes), Form::Raw) => (Value::Opaque(bytes), v1::CredentialForm::Raw),
-        (Credential::Opaque(_), Form::TelethonString) => {
-            return Err(Fault::Invalid(vec![Violation {
-                field: "form".to_owned(),
-                description: "the session's credential is opaque; ask for RAW".to_owned(),
-            }]));
-        }
-        (Credential::Telegram(telegram), Form::Raw) => {
-            (Value::Telegram(raw(telegram)), v1::CredentialForm::Raw)
-        }
-        (Credential::Telegram(telegram), Form::TelethonString) => {
-            (Value::Text(telethon::to_string(&telegram)), v1::CredentialForm::TelethonString)
+    let value = match credential {
+        Credential::Telegram(telegram) => spell(complete(telegram, session), form)?,
+        Credential::Opaque(bytes) if form == Form::Raw => Value::Opaque(bytes),
+        Credential::Opaque(_) => {
+            return Err(no_such_form("the session's credential is opaque; ask for RAW".to_owned()));
         }
     };
-    Ok(v1::Credential { value: Some(value), form: form.into() })
+    Ok(v1::Credential { value: Some(value), form: form.wire().into() })
+}
+
+fn complete(telegram: Telegram, session: &v1::Session) -> Telegram {
+    let profile = session.device.as_ref();
+    Telegram {
+        user_id: telegram.user_id.or(session.account_id),
+        api_id: telegram.api_id.or(profile.and_then(|profile| profile.api_id)),
+        ..telegram
+    }
+}
+
+fn spell(telegram: Telegram, form: Form) -> Result<Value, Fault> {
+    Ok(Value::Text(match form {
+        Form::Raw => return Ok(Value::Telegram(raw(telegram))),
+        Form::TelethonString => telethon::to_string(&telegram),
+        Form::GramjsString => gramjs::to_string(&telegram),
+        Form::GotdJson => gotd::to_json(&telegram),
+        Form::MtcuteString => mtcute::to_string(&telegram),
+        Form::PyrogramString => pyrogram::to_string(&telegram).map_err(|Missing(fields)| {
+            let fields = fields.join(", ");
+            no_such_form(format!(
+                "PYROGRAM_STRING needs {fields}, which the session does not have and nobody may \
+                 guess; add it anew with session.device.api_id, credential.telegram.user_id and \
+                 credential.telegram.is_bot, or ask for another form"
+            ))
+        })?,
+    }))
+}
+
+fn no_such_form(description: String) -> Fault {
+    Fault::Invalid(vec![Violation { field: "form".to_owned(), description }])
 }
 
 fn raw(telegram: Telegram) -> v1::TelegramCredential {

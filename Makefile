@@ -14,7 +14,7 @@ run: ## Build the broker and start it on loopback with a demo pool
 test: unit outside clients deploy ## Run every test; tells what it skips and how to get it
 
 unit: ## Run the tests in Rust, on both stores
-	tests/tools.sh check redis python pyrogram kurigram gramjs
+	tests/tools.sh check redis python pyrogram kurigram hydrogram gramjs mtcute
 	. tests/tools.sh env; cargo test
 
 outside: ## Drive the built broker with real grpcurl

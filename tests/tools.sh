@@ -19,14 +19,17 @@ health_probe_version=v0.4.25
 deny_version=0.20.2
 pyrogram_version=2.0.106
 kurigram_version=2.2.26
+hydrogram_version=0.2.0
 gramjs_version=2.26.22
+mtcute_version=0.27.2
 
 is_there() {
     case $1 in
         redis) command -v redis-server >/dev/null ;;
         python) [ -x "$tools/python/bin/python" ] && [ -x "$tools/python-old/bin/python" ] ;;
-        pyrogram | kurigram) [ -x "$tools/python-$1/bin/python" ] ;;
+        pyrogram | kurigram | hydrogram) [ -x "$tools/python-$1/bin/python" ] ;;
         gramjs) [ -d "$tools/node/node_modules/telegram" ] ;;
+        mtcute) [ -d "$tools/node/node_modules/@mtcute/core" ] ;;
         deny) command -v cargo-deny >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
@@ -61,15 +64,13 @@ install_one() {
             "$tools/python-old/bin/pip" install -q telethon==1.36.0
             ;;
         # Pyrogram and Kurigram are one package by name: each needs a house of its own.
-        pyrogram | kurigram)
+        pyrogram | kurigram | hydrogram)
             local version=${1}_version
             python3 -m venv "$tools/python-$1"
             "$tools/python-$1/bin/pip" install -q "$1==${!version}"
             ;;
-        gramjs)
-            npm install --silent --no-audit --no-fund --ignore-scripts \
-                --prefix "$tools/node" "telegram@$gramjs_version"
-            ;;
+        gramjs) npm_install "telegram@$gramjs_version" ;;
+        mtcute) npm_install "@mtcute/core@$mtcute_version" ;;
         grpcurl) go_install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ;;
         buf) go_install "github.com/bufbuild/buf/cmd/buf@$buf_version" ;;
         kustomize) go_install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ;;
@@ -89,14 +90,18 @@ install_health_probe() {
     (cd "$(go env GOMODCACHE)/$module" && go build -o "$tools/bin/grpc-health-probe" .)
 }
 
+npm_install() {
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$tools/node" "$1"
+}
+
 go_install() { GOBIN="$tools/bin" GOFLAGS=-mod=mod go install "$1"; }
 
 case ${1:-} in
     check) shift; check "$@" ;;
     install)
         shift
-        [ $# -gt 0 ] || set -- redis systemd-analyze python pyrogram kurigram gramjs \
-            grpcurl grpc-health-probe buf kustomize deny
+        [ $# -gt 0 ] || set -- redis systemd-analyze python \
+            pyrogram kurigram hydrogram gramjs mtcute grpcurl grpc-health-probe buf kustomize deny
         for name in "$@"; do install_one "$name"; done
         ;;
     env)

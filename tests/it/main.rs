@@ -15,6 +15,7 @@ mod harness;
 mod history;
 mod import;
 mod journal;
+mod libraries;
 mod model;
 mod redis_link;
 mod status;

@@ -76,7 +76,7 @@ enum Word {
     Restore(restore::Args),
     /// Shows how the pools stand.
     Status(status::Args),
-    /// Adds sessions from Telethon's files and strings.
+    /// Adds sessions from the files and strings of Telegram's libraries.
     Import(import::Args),
     /// Creates, lists, pauses, resumes and drains pools.
     #[command(subcommand)]

@@ -12,6 +12,8 @@ use super::{
 
 /// The only version there is.
 const VERSION: i64 = 1;
+/// What only a session has.
+const MARK: &[u8] = b"\"AuthKey\"";
 
 /// The file, with gotd's names. What else gotd keeps in it is fetched anew when it is missing.
 #[derive(Serialize, Deserialize)]
@@ -67,8 +69,13 @@ pub fn to_json(telegram: &Telegram) -> String {
 
 /// Reads a file.
 pub(super) fn parse(text: &[u8]) -> Result<Telegram, Fault> {
-    let value: serde_json::Value =
-        serde_json::from_slice(text).map_err(|_| Fault::damaged("it is not whole JSON"))?;
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(|_| {
+        if text.windows(MARK.len()).any(|window| window == MARK) {
+            Fault::damaged("it is not whole JSON")
+        } else {
+            Fault::Unknown("it begins like JSON, but is none")
+        }
+    })?;
     if value.pointer("/Data/AuthKey").is_none() {
         return Err(Fault::Unknown("it is JSON, but not a session of gotd"));
     }

@@ -13,6 +13,9 @@ use super::{
 /// The largest JSON that is looked at, in bytes.
 const MAX_JSON: u64 = 1 << 20;
 
+/// How much of a SQLite file's first bytes tells it from a text that begins alike.
+const MIN_MAGIC: usize = 6;
+
 /// A session that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -55,7 +58,7 @@ pub fn read_file(path: &Path) -> Result<Found, Fault> {
     if start.starts_with(sqlite::MAGIC) {
         return sqlite::read(&path, &start, database);
     }
-    if sqlite::MAGIC.starts_with(&start) {
+    if start.len() >= MIN_MAGIC && sqlite::MAGIC.starts_with(&start) {
         let wanted = sqlite::HEADER as u64;
         return Err(Fault::Truncated { found: start.len() as u64, wanted });
     }

@@ -229,7 +229,7 @@ fn a_gotd_file_is_refused_with_the_cause() {
     let file = |from: &str, to: &str| whole.replace(from, to);
     let key = base64::prelude::BASE64_STANDARD.encode(made_up(2, false).auth_key);
     for (text, fault) in [
-        (whole[..100].to_owned(), Fault::damaged("it is not whole JSON")),
+        (whole[..300].to_owned(), Fault::damaged("it is not whole JSON")),
         ("{}".to_owned(), Fault::Unknown("it is JSON, but not a session of gotd")),
         (
             file("\"Version\":1", "\"Version\":2"),

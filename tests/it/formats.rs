@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Writes a file as Pyrogram (up to 3) or Kurigram (from 4 on) leave it.
-fn pyrogram_file(path: &Path, schema: u8, key: &[u8]) -> Connection {
+pub(crate) fn pyrogram_file(path: &Path, schema: u8, key: &[u8]) -> Connection {
     let mut columns =
         "dc_id integer primary key, test_mode integer, auth_key blob, date integer not null, \
          user_id integer, is_bot integer"

@@ -204,7 +204,7 @@ fn what_is_no_whole_sqlite_file_is_refused_with_the_cause() {
         (
             "half json",
             br#"{"Version":1,"Da"#.to_vec(),
-            Fault::Damaged("it is not whole JSON".into()),
+            Fault::Unknown("it begins like JSON, but is none"),
         ),
     ] {
         let path = folder.path().join(name);

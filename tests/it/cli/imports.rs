@@ -3,12 +3,14 @@
 use std::{fs, io::Write as _, process::Stdio};
 
 use serde_json::Value;
-use telegate::credential::{read_file, telethon};
+use telegate::credential::{Telegram, gotd, gramjs, read_file, read_text, telethon};
 use tempfile::TempDir;
 
 use super::{Broker, Said, telegate, words};
+use crate::formats::pyrogram_file;
 use crate::import::{
-    contents, made_up_key, opened_by_telethon, pythons, real_telethon_files, telethon_file,
+    contents, database, made_up_key, opened_by_telethon, pythons, real_telethon_files,
+    telethon_file,
 };
 
 /// A folder as people have them: sessions at several depths, strings, rubbish, links.
@@ -169,6 +171,57 @@ fn a_dry_run_reads_and_calls_nobody() {
     let absent = words("import /nonexistent/x.session --pool work --dry-run");
     assert_eq!(absent.code, 1);
     assert!(absent.out.contains("It cannot be read: there is no such file"), "{absent:?}");
+}
+
+#[tokio::test]
+async fn a_folder_is_searched_for_every_librarys_sessions_by_content() {
+    let broker = Broker::start().await;
+    broker.call("pool create work").done();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    drop(pyrogram_file(&at("bob.data"), 3, &made_up_key(1)));
+    drop(pyrogram_file(&at("carol.session"), 2, &made_up_key(2)));
+    let carol = read_file(&at("carol.session")).unwrap().telegram;
+    let other = |seed| Telegram { auth_key: made_up_key(seed), ..carol.clone() };
+    fs::write(at("dave.json"), gotd::to_json(&other(3))).unwrap();
+    fs::write(at("erin"), gramjs::to_string(&other(4))).unwrap();
+    fs::write(at("frank.json"), &gotd::to_json(&other(5))[..400]).unwrap();
+    for folder in ["tdata", "tdlib"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    fs::write(at("tdata/key_datas"), "TDF$").unwrap();
+    fs::write(at("tdlib/td.binlog"), [1, 2, 3]).unwrap();
+    // What has nothing to do with sessions is passed over.
+    let sidecar = (at("bob.json"), &br#"{"phone": "+1"}"#[..]);
+    for (path, content) in [sidecar, (at("S"), b"S"), (at("a.py"), b"print()"), (at("b"), &[0; 9])]
+    {
+        fs::write(path, content).unwrap();
+    }
+    database(&at("other.db"), "create table notes (text)").close().unwrap();
+    std::os::unix::fs::symlink(at("erin"), at("link")).unwrap();
+    let before = contents(folder.path());
+
+    let path = folder.path().to_str().unwrap();
+    let imported = broker.run(["import", path, "--pool", "work", "--json"]);
+    let found = rows(&imported);
+    let short: Vec<_> = found.iter().map(|(o, s, _)| (o.as_str(), s.as_str())).collect();
+    let wanted = ["bob", "carol", "dave", "erin"].map(|name| ("ADDED", name));
+    assert_eq!(short, [&wanted[..], &[("REFUSED", ""); 3]].concat(), "{found:#?}");
+    for (row, said) in [(4, "not whole JSON"), (5, "Telegram Desktop"), (6, "TDLib")] {
+        assert!(found[row].2.contains(said), "{}", found[row].2);
+    }
+    assert!(contents(folder.path()) == before, "the import changed its sources");
+
+    let lent = |session: &str| {
+        let line = format!("acquire --pool work --session {session} --form pyrogram-string");
+        broker.call(&format!("{line} --only credential"))
+    };
+    let back = read_text(lent("bob").done().trim()).unwrap().telegram;
+    assert_eq!((back.api_id, back.user_id), (Some(2040), Some(5_000_000_000)));
+    assert!(back.auth_key == made_up_key(1));
+    let refused = lent("carol");
+    assert_eq!(refused.code, 64, "{refused:?}");
+    assert!(refused.err.contains("PYROGRAM_STRING needs api_id, which"), "{refused:?}");
 }
 
 #[tokio::test]

@@ -76,6 +76,9 @@ pub(super) async fn send(
         // All others would meet the same.
         _ => return Err(Error::Refused(refused).into()),
     }
+    if row.outcome() == ImportOutcome::Unchanged && row.detail.is_empty() && !labels.is_empty() {
+        "Its labels stay as they were".clone_into(&mut row.detail);
+    }
     Ok(row)
 }
 

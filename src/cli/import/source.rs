@@ -23,6 +23,8 @@ pub(super) enum Source {
         file_name: String,
         stem: Option<String>,
         text: Vec<u8>,
+        /// Whether the file was found in a folder, so that the line promises nothing.
+        is_guess: bool,
     },
     Fault {
         file_name: String,
@@ -51,8 +53,12 @@ impl Source {
                 (path.display().to_string(), stem(&path), read)
             }
             Self::File(path) => (path.display().to_string(), stem(&path), read_file(&path)),
-            Self::Line { file_name, stem, text } => {
-                (file_name, stem, read_text(&String::from_utf8_lossy(&text)))
+            Self::Line { file_name, stem, text, is_guess } => {
+                let read = read_text(&String::from_utf8_lossy(&text));
+                if is_guess && read.as_ref().is_err_and(nothing_like_a_session) {
+                    return None;
+                }
+                (file_name, stem, read)
             }
             Self::Fault { file_name, fault } => (file_name, None, Err(fault)),
         };
@@ -116,8 +122,13 @@ impl Sources {
         let fault = |fault| Some(Source::Fault { file_name: path.display().to_string(), fault });
         if depth == 0 && path == Path::new("-") {
             let stdin = BufReader::new(Box::new(io::stdin()) as Box<dyn io::Read + Send>);
-            self.lines = Some(Lines { reader: stdin, path: None, number: 0 });
+            self.lines = Some(Lines { reader: stdin, path: None, number: 0, is_guess: false });
             return None;
+        }
+        if depth == 0 && is_string(&path) {
+            let file_name = "a session string".to_owned();
+            let what = "here; strings come from a .txt file, or with - from stdin";
+            return Some(Source::Fault { file_name, fault: Fault::NotAFile(what) });
         }
         if depth > 0 && path.is_symlink() {
             let link = "a symbolic link; inside a folder it is not followed";
@@ -138,11 +149,12 @@ impl Sources {
                 Err(error) => return fault(Fault::Unreadable(error.to_string())),
             }
         }
-        if depth == 0 && path.extension() == Some(OsStr::new("txt")) {
+        if path.extension() == Some(OsStr::new("txt")) {
             match File::open(&path) {
                 Ok(file) => {
                     let reader = BufReader::new(Box::new(file) as Box<dyn io::Read + Send>);
-                    self.lines = Some(Lines { reader, path: Some(path), number: 0 });
+                    let is_guess = depth > 0;
+                    self.lines = Some(Lines { reader, path: Some(path), number: 0, is_guess });
                     return None;
                 }
                 Err(error) => return fault(Fault::Unreadable(error.to_string())),
@@ -191,11 +203,18 @@ fn is_session(path: &Path) -> bool {
     path.extension() == Some(OsStr::new("session"))
 }
 
+/// Whether somebody wrote a session where a file's name belongs. It is a secret, so it is not
+/// repeated.
+fn is_string(path: &Path) -> bool {
+    !path.exists() && path.to_str().is_some_and(|text| read_text(text).is_ok())
+}
+
 /// The lines of a text. Empty ones and those that begin with # are passed over.
 struct Lines {
     reader: BufReader<Box<dyn io::Read + Send>>,
     path: Option<PathBuf>,
     number: usize,
+    is_guess: bool,
 }
 
 impl Iterator for Lines {
@@ -217,7 +236,8 @@ impl Iterator for Lines {
                     }
                     let stem = self.path.as_deref().and_then(Path::file_stem);
                     let stem = stem.map(|stem| format!("{}-{}", stem.display(), self.number));
-                    return Some(Source::Line { file_name: place, stem, text });
+                    let is_guess = self.is_guess;
+                    return Some(Source::Line { file_name: place, stem, text, is_guess });
                 }
                 Err(error) => {
                     // Whatever comes after it is not read either.

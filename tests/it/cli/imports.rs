@@ -81,11 +81,16 @@ async fn a_heap_of_files_becomes_a_row_each_and_nothing_is_changed() {
             ("REFUSED", ""),
             ("REFUSED", ""),
             ("REFUSED", ""),
+            // In a folder a line that is like no session is passed over; in a file that is named
+            // it is told.
             ("ADDED", "strings-3"),
+            ("UNCHANGED", ""),
+            ("ADDED", "strings-7"),
+            ("UNCHANGED", ""),
             ("UNCHANGED", ""),
             ("REFUSED", ""),
             ("REFUSED", ""),
-            ("ADDED", "strings-7"),
+            ("UNCHANGED", ""),
         ],
         "{found:#?}"
     );
@@ -96,8 +101,9 @@ async fn a_heap_of_files_becomes_a_row_each_and_nothing_is_changed() {
         (6, "a symbolic link; inside a folder it is not followed"),
         (7, "it is neither SQLite, JSON nor text"),
         (9, "It has the same key as "),
-        (10, "it does not look like a session string of any library"),
-        (11, "It is a line of 4098 bytes or more"),
+        (11, "It has the same key as "),
+        (13, "it does not look like a session string of any library"),
+        (14, "It is a line of 4098 bytes or more"),
     ] {
         assert!(found[row].2.contains(said), "{row}: {}", found[row].2);
     }
@@ -109,8 +115,9 @@ async fn a_heap_of_files_becomes_a_row_each_and_nothing_is_changed() {
 
     let again = broker.run(args);
     assert_eq!(again.code, 1);
+    assert!(again.out.contains("Its labels stay as they were"), "{again:?}");
     let last = again.out.lines().last().unwrap();
-    assert_eq!(last, "0 added, 7 unchanged, 6 refused", "{again:?}");
+    assert_eq!(last, "0 added, 10 unchanged, 6 refused", "{again:?}");
     assert!(contents(folder.path()) == before, "the import changed its sources");
 }
 
@@ -163,7 +170,7 @@ fn a_dry_run_reads_and_calls_nobody() {
     let dry = words(&format!("import {path} --pool work --dry-run --address http://127.0.0.1:1"));
     assert_eq!(dry.code, 1);
     let last = dry.out.lines().last().unwrap();
-    assert_eq!(last, "3 would be added, 1 unchanged, 4 refused", "{dry:?}");
+    assert_eq!(last, "5 would be added, 2 unchanged, 4 refused", "{dry:?}");
     let nothing = tempfile::tempdir().unwrap();
     let empty = words(&format!("import {} --pool work --dry-run", nothing.path().display()));
     assert_eq!(empty.code, 65);
@@ -265,4 +272,16 @@ async fn a_session_of_the_real_telethon_goes_in_and_comes_out_for_it() {
             assert_eq!(opened["auth_key"], session["auth_key"]);
         }
     }
+}
+
+#[test]
+fn a_string_in_the_place_of_a_file_is_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("anna.session");
+    telethon_file(&path, 2, &made_up_key(1));
+    let string = telethon::to_string(&read_file(&path).unwrap().telegram);
+    let said = super::run(["import", &string, "--pool", "work", "--dry-run"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("strings come from a .txt file, or with - from stdin"), "{said:?}");
+    assert!(!said.out.contains(&string) && !said.err.contains(&string));
 }

@@ -68,6 +68,10 @@ pub struct PoolRecord {
     pub created_at: Time,
     /// When its policy or mode last changed.
     pub updated_at: Time,
+    /// The highest fencing number of a session that was removed. One that is added starts there,
+    /// so that a name which comes back goes on rising.
+    #[serde(default)]
+    pub past_epoch: u64,
 }
 
 /// What a verb touched.
@@ -109,8 +113,14 @@ impl Pool {
     /// An empty pool.
     #[must_use]
     pub fn new(name: PoolName, policy: Policy, now: Time) -> Self {
-        let record =
-            PoolRecord { name, policy, mode: PoolMode::Active, created_at: now, updated_at: now };
+        let record = PoolRecord {
+            name,
+            policy,
+            mode: PoolMode::Active,
+            created_at: now,
+            updated_at: now,
+            past_epoch: 0,
+        };
         let mut pool = Self::restored(record, []);
         pool.changes.push(Change::Pool);
         pool

@@ -55,7 +55,8 @@ impl Pool {
         if self.has(&name) {
             return Err(Refusal::SessionExists { pool: self.name(), session: name });
         }
-        self.insert(new.into_record(now), Standing::default());
+        let standing = Standing { epoch: self.record.past_epoch, ..Standing::default() };
+        self.insert(new.into_record(now), standing);
         self.changes.push(Change::Added(name.clone()));
         self.view(&name, now)
     }
@@ -86,6 +87,10 @@ impl Pool {
         if !WANTED.contains(&state) {
             let (pool, session) = (self.name(), name.clone());
             return Err(Refusal::InappropriateState { pool, session, state, wanted: WANTED });
+        }
+        if standing.epoch > self.record.past_epoch {
+            self.record.past_epoch = standing.epoch;
+            self.changes.push(Change::Pool);
         }
         self.unindex(name, &standing);
         let Some(session) = self.sessions.remove(name) else { return Err(self.no_session(name)) };

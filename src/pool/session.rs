@@ -41,7 +41,7 @@ pub struct SessionRecord {
 /// How a session stands: all that changes as it is lent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// The fencing number of its newest lease; zero before the first.
+    /// The fencing number of its newest lease; before the first it is the pool's `past_epoch`.
     pub epoch: u64,
     /// When its last lease ended; zero before the first. The least goes out first.
     pub last_used: Time,

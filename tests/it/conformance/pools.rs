@@ -26,7 +26,8 @@ law! {
         let view = t.pool(policy.clone()).await;
         let (name, now) = (pool_name("p"), t.now());
         let mode = PoolMode::Active;
-        let record = PoolRecord { name, policy, mode, created_at: now, updated_at: now };
+        let (created_at, updated_at) = (now, now);
+        let record = PoolRecord { name, policy, mode, created_at, updated_at, past_epoch: 0 };
         assert_eq!(view.record, record);
         assert_eq!((view.status.state, view.status.at), (PoolState::Empty, now));
         assert_eq!(lawful(t.store.get_pool(&pool_name("p")).await), Ok(view));

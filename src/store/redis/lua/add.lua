@@ -43,5 +43,6 @@ if labels ~= '' then
   end
 end
 local standing = read_standing(name)
+standing.epoch = pool.past_epoch or 0
 index(name, standing)
 return view(name, standing)

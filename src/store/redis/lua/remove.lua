@@ -31,5 +31,9 @@ for label in string.gmatch(labels or '', '[^\n]+') do
   redis.call('ZREM', INDEX, label .. '\0' .. name)
 end
 redis.call('HDEL', LABELS, name)
+if standing.epoch > (pool.past_epoch or 0) then
+  pool.past_epoch = standing.epoch
+  redis.call('SET', META, cmsgpack.pack(pool))
+end
 local _, _, claim, fingerprint = string.find(known, '^%d+ (%S+) (%S+)%z')
 return { 'removed', fingerprint, claim }

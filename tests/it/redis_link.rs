@@ -397,6 +397,21 @@ async fn a_redis_that_lost_only_a_release_goes_on() {
     assert!(broker.acquire().await.is_err_and(|error| is_busy(&error)));
 }
 
+#[tokio::test]
+async fn a_session_that_was_removed_is_not_taken_for_lost() {
+    let Some(mut broker) = Broker::start(Keeps::Everything, &["a", "b"]).await else { return };
+    let lease = broker.lend().await;
+    broker.release(&lease).await.expect("it lives");
+    broker.store.remove(&pool_name(POOL), &lease.session).await.expect("nobody holds it");
+    broker.server.stop();
+    assert!(broker.server.start_again());
+    eventually("the store answers again", RECOVERS_WITHIN, async || {
+        broker.store.status(&pool_name(POOL)).await.ok()
+    })
+    .await;
+    broker.lend().await;
+}
+
 /// Makes and fills the pool that Redis has forgotten.
 async fn made_again(broker: &Broker) {
     let pool = pool_name(POOL);

@@ -13,8 +13,10 @@ end
 local epoch, expiry = tonumber(ARGV[2]), tonumber(ARGV[3])
 local standing = read_standing(ARGV[1])
 local lease = standing.lease
-local shorter = standing.epoch == epoch and lease and lease.expires_at < expiry
-if standing.epoch < epoch or shorter then
+-- A session that is gone was removed after its lease, if the removal is known, and lost if not.
+local newest = session_exists(ARGV[1]) and standing.epoch or pool.past_epoch or 0
+local shorter = newest == epoch and lease and lease.expires_at < expiry
+if newest < epoch or shorter then
   pool.hold_until = math.max(pool.hold_until or 0, now + pool.policy.max_ttl + pool.policy.drain)
   redis.call('SET', META, cmsgpack.pack(pool))
   return { 'recalled', 'lost' }

@@ -76,8 +76,8 @@ impl Pool {
             .sessions
             .get(&id.session)
             .and_then(|session| session.standing.lease.as_ref())
-            .is_some_and(|lease| lease.secret == id.secret && lease.deliveries == 1);
-        let undelivered = undelivered && delivery == 1;
+            .is_some_and(|lease| lease.secret == id.secret && lease.deliveries == 1)
+            && delivery == 1;
         if undelivered {
             self.restand(&id.session, |standing| standing.end_lease(EndCause::Undone, now));
         }

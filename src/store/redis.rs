@@ -86,8 +86,7 @@ impl RedisStore {
         let call = Call::new(Verb::ListPools, self.inner.keys.pools())
             .with(after.map_or("", PoolName::as_str))
             .with(most.to_string());
-        let Some(any) = PoolName::parse("all") else { return Ok(Vec::new()) };
-        self.run(call).await?.pool_names(About::pool(&any))
+        self.run(call).await?.pool_names()
     }
 
     /// A pool that is listed; none if it is not made yet.

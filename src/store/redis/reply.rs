@@ -146,11 +146,14 @@ impl Reply {
     }
 
     /// `{names, name, ...}`
-    pub(super) fn pool_names(self, about: About) -> Result<Vec<PoolName>> {
+    pub(super) fn pool_names(self) -> Result<Vec<PoolName>> {
         let name = |value| {
             PoolName::parse(&text(Some(value))?).ok_or_else(|| broken("a malformed pool name"))
         };
-        self.expect("names", about)?.fields.map(name).collect()
+        if !self.is("names") {
+            return Err(broken("no names where some were asked for"));
+        }
+        self.fields.map(name).collect()
     }
 
     /// The refusal that this is.

@@ -105,3 +105,19 @@ async fn a_repeated_call_is_not_answered_before_what_it_repeats_is_durable() {
     .await;
     assert_eq!(view.standing.state(view.at), SessionState::Invalid);
 }
+
+#[tokio::test]
+async fn a_store_whose_file_fails_at_the_last_moment_still_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, aside) = (dir.path().join("a.db"), dir.path().join("aside.db"));
+    let store = filled(&path).await;
+    fs::rename(&path, &aside).unwrap();
+    let pool = pool_name("p");
+    // Both reach the writing thread at once.
+    let last =
+        async { tokio::join!(store.acquire(&pool, want().ask(|| secret(1))), store.close()) };
+    let (refused, ()) = tokio::time::timeout(WITHIN, last).await.expect("it closes");
+    assert!(moved(&refused.unwrap_err()));
+    fs::rename(&aside, &path).unwrap();
+    open(&path).expect("nobody has the file open");
+}

@@ -169,14 +169,14 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Ok(message) = self.inbox.recv() {
-            let (entries, close) = self.gather(message);
+            let (entries, mut close) = self.gather(message);
             if !entries.is_empty() {
                 match self.file.commit(&entries) {
                     Ok(()) => {
                         self.pending.fetch_sub(entries.len(), Ordering::SeqCst);
                         acknowledge(entries, &Ok(()));
                     }
-                    Err(fault) => self.recover(entries, &fault),
+                    Err(fault) => close = self.recover(entries, &fault, close),
                 }
             }
             if let Some(closed) = close {
@@ -201,17 +201,22 @@ impl Writer {
         (entries, None)
     }
 
-    /// After a failed write: fails everything that built on it, and reads the memory anew.
-    fn recover(&mut self, entries: Vec<Entry>, fault: &str) {
+    /// After a failed write: fails everything that built on it, and reads the memory anew, or gives
+    /// up when the store is to be closed. Gives back who waits for that.
+    fn recover(
+        &mut self,
+        entries: Vec<Entry>,
+        fault: &str,
+        mut close: Option<oneshot::Sender<()>>,
+    ) -> Option<oneshot::Sender<()>> {
         tracing::error!(error = fault, "the store's file cannot be written; nothing is granted");
         self.health.send_replace(Health::Down);
         let why = format!("the store's file cannot be written: {fault}");
         let mut failed = entries.len();
         acknowledge(entries, &Err(why.clone()));
         loop {
-            let Ok(mut memory) = lock(&self.memory) else { return };
+            let Ok(mut memory) = lock(&self.memory) else { return close };
             // Nothing new comes in while the memory is locked, so after this the queue is empty.
-            let mut close = None;
             while let Ok(message) = self.inbox.try_recv() {
                 match message {
                     Message::Entry(entry) => {
@@ -227,13 +232,13 @@ impl Writer {
                     self.pending.fetch_sub(failed, Ordering::SeqCst);
                     self.health.send_replace(Health::Up);
                     tracing::info!("the store's file can be written again");
-                    return;
+                    return close;
                 }
                 Err(_) => *memory = Memory::Down(why.clone()),
             }
             drop(memory);
             if close.is_some() {
-                return;
+                return close;
             }
             thread::sleep(REOPEN_EVERY);
         }

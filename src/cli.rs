@@ -1,6 +1,7 @@
 //! The command line: the tree of words, each in a file of its own.
 
 mod acquire;
+mod bench;
 mod broker;
 mod completions;
 mod demo;
@@ -88,6 +89,8 @@ enum Word {
     Explain(explain::Args),
     /// Makes, lists and revokes API keys in the broker's key file.
     Keys(keys::Args),
+    /// Measures a broker under load, and watches for sessions that are lent twice.
+    Bench(bench::Args),
     /// Prints the version.
     Version,
     /// Prints a completion script for a shell.
@@ -151,6 +154,7 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Session(word) => session::run(word, broker, output).await?,
         Word::Explain(args) => explain::run(args, output)?,
         Word::Keys(args) => keys::run(args, output)?,
+        Word::Bench(args) => bench::run(args, broker, output).await?,
         Word::Version => version::run(output)?,
         Word::Completions(args) => completions::run(&args)?,
     }

@@ -208,6 +208,8 @@ calls! {
     pool.renew: RenewRequest => RenewResponse;
     /// Gives a session back.
     pool.release: ReleaseRequest => ReleaseResponse;
+    /// Tells what Telegram answered under a lease.
+    pool.report: ReportRequest => ReportResponse;
     /// Takes a session out of its pool.
     pool.invalidate: InvalidateRequest => InvalidateResponse;
     /// Counts a pool's sessions by state.

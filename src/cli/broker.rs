@@ -7,7 +7,7 @@ use telegate::client::{Client, Endpoint, IdentityFiles};
 
 use super::failure::{Exit, Failure};
 
-#[derive(Args)]
+#[derive(Clone, Args)]
 pub(crate) struct Broker {
     /// Where the broker is; https:// for TLS.
     #[arg(

@@ -1,5 +1,6 @@
 //! The built command against a broker that it serves itself.
 
+mod bench;
 mod explain;
 mod faults;
 mod imports;

@@ -1,8 +1,9 @@
 //! Child processes that never outlive the test process, however it ends.
 
 use std::{
+    io::Read as _,
     path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, Output, Stdio},
 };
 
 /// What the watchdog does: waits for the end of its input, which the test process holds open, then
@@ -52,8 +53,28 @@ impl Guarded {
 
     /// Asks it to end, as `kill` does.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Interrupts it, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        self.signal("INT");
+    }
+
+    /// What it printed into pipes, when it has ended by itself.
+    pub(crate) fn output(&mut self) -> Output {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let child = &mut self.child;
+        child.stdout.take().map(|mut pipe| pipe.read_to_end(&mut stdout));
+        child.stderr.take().map(|mut pipe| pipe.read_to_end(&mut stderr));
+        let status = child.wait().expect("the child was started");
+        Output { status, stdout, stderr }
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let asked = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]).status();
+        let line = format!("kill -{name} \"$1\"");
+        let asked = Command::new("sh").args(["-c", &line, "sh", &pid]).status();
         assert!(asked.is_ok_and(|status| status.success()), "the child cannot be signalled");
     }
 

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help run test lint unit outside clients deploy tools fmt
+.PHONY: help run test lint unit bench outside clients deploy tools fmt
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ test: unit outside clients deploy ## Run every test; tells what it skips and how
 unit: ## Run the tests in Rust, on both stores
 	tests/tools.sh check redis python pyrogram kurigram hydrogram gramjs mtcute
 	. tests/tools.sh env; cargo test
+
+bench: ## Compare with the bare parts it is made of; ARGS="load --rounds 9" for a part
+	tests/tools.sh check redis
+	. tests/tools.sh env; cargo bench --bench compare -- $(ARGS)
 
 outside: ## Drive the built broker with real grpcurl
 	tests/tools.sh check grpcurl grpc-health-probe

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 pub use self::layers::FIELDS;
 use self::layers::Layers;
+use crate::store::embedded::Durability;
 
 /// How a broker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where pools are kept. Default: a file in the user's data directory.
     pub store: StoreAddress,
+    /// What an acknowledged call survives, in a file of this machine. Default `machine`.
+    pub durability: Durability,
     /// Which log lines are written. Default `info`.
     pub log: String,
     /// How they are written. Default `auto`.
@@ -157,6 +160,8 @@ pub struct Overrides {
     pub listen: Option<String>,
     /// `--store`.
     pub store: Option<String>,
+    /// `--durability`.
+    pub durability: Option<String>,
     /// `--keys`.
     pub keys: Option<String>,
     /// `--tls-cert`.

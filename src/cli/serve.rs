@@ -8,7 +8,7 @@ use telegate::{
     server,
     store::{
         self, Store,
-        embedded::{Durability, EmbeddedStore},
+        embedded::EmbeddedStore,
         redis::{Options, RedisStore},
     },
     telemetry,
@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// data directory; with --demo a temporary one].
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
+    /// What an acknowledged call survives when pools are in a file: the loss of power (machine), or
+    /// the death of the broker alone (process), which is faster [default: machine].
+    #[arg(long, value_name = "WHAT")]
+    durability: Option<String>,
     /// The file with the API keys. Without one everybody may do everything, on loopback only.
     #[arg(long, value_name = "FILE")]
     keys: Option<String>,
@@ -70,6 +74,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let flags = Overrides {
         listen: args.listen,
         store: args.store,
+        durability: args.durability,
         keys: args.keys,
         tls_cert: args.tls_cert,
         tls_key: args.tls_key,
@@ -92,7 +97,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         None
     };
     let (listener, address) = bind(config.listen).await?;
-    let store = open(&config.store).await?;
+    let store = open(&config).await?;
     let mut said = format!("listening on {address}");
     if let Some(demo) = &demo {
         demo.fill(store.as_ref()).await?;
@@ -143,11 +148,12 @@ fn not_bound(address: SocketAddr, error: &io::Error) -> Failure {
     Failure::new(exit, format!("{address} cannot be listened on: {cause}")).next(next)
 }
 
-async fn open(address: &StoreAddress) -> Result<Arc<dyn Store>, Failure> {
+async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
+    let address = &config.store;
     let opened: store::Result<Arc<dyn Store>> = match address {
         StoreAddress::Embedded(path) => {
             let clock = Clock::system();
-            EmbeddedStore::open(path, clock, Durability::default())
+            EmbeddedStore::open(path, clock, config.durability)
                 .map(|store| Arc::new(store) as Arc<dyn Store>)
         }
         StoreAddress::Redis(url) => RedisStore::connect(Options::new(url))

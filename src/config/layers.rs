@@ -14,12 +14,14 @@ use super::{
     Config, Environment, Faults, Limits, LogFormat, Overrides, ServerConfig, StoreAddress, Tls,
     without_password,
 };
+use crate::store::embedded::Durability;
 
 /// Every field: its name in the file. In capitals, after `TELEGATE_`, with dots as underscores, it
 /// is the name in the environment.
-pub const FIELDS: [&str; 16] = [
+pub const FIELDS: [&str; 17] = [
     "listen",
     "store",
+    "durability",
     "keys",
     "log",
     "log_format",
@@ -107,10 +109,11 @@ impl Layers {
 
     pub(super) fn lay_flags(&mut self, flags: &Overrides) {
         let Overrides { listen, store, keys, tls_cert, tls_key, tls_client_ca, .. } = flags;
-        let Overrides { log, log_format, drain_timeout, demo, .. } = flags;
+        let Overrides { durability, log, log_format, drain_timeout, demo, .. } = flags;
         for (field, text) in [
             ("listen", listen),
             ("store", store),
+            ("durability", durability),
             ("keys", keys),
             ("tls.cert", tls_cert),
             ("tls.key", tls_key),
@@ -169,6 +172,7 @@ impl Layers {
         let config = Config {
             listen,
             store,
+            durability: self.read("durability", Durability::default(), durability),
             log: self.read("log", "info".to_owned(), log_filter),
             log_format: self.read("log_format", LogFormat::Auto, log_format),
             demo: self.read("demo", false, |text| {
@@ -294,6 +298,14 @@ fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(_) => Err("write a level such as info, or a filter such as info,telegate=debug".into()),
+    }
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "machine" => Ok(Durability::Machine),
+        "process" => Ok(Durability::Process),
+        _ => Err("write machine or process".to_owned()),
     }
 }
 

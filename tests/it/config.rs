@@ -90,6 +90,7 @@ fn every_fault_is_told_at_once_with_a_cure() {
         store = "postgres://ann:hunter2@db/1"
         log = "loud=="
         log_format = "xml"
+        durability = "galaxy"
         drain_timeout = "2h"
         demo = "perhaps"
         lisen = 1
@@ -104,7 +105,7 @@ fn every_fault_is_told_at_once_with_a_cure() {
     let faults = Config::from_toml(text, &environment(&[])).unwrap_err();
     assert!(!faults.to_string().contains("hunter2"));
     assert_snapshot!("config_faults", faults);
-    assert_eq!(faults.0.len(), 12);
+    assert_eq!(faults.0.len(), 13);
     let broken = Config::from_toml("a = 1\nb = [", &environment(&[])).unwrap_err();
     assert!(broken.to_string().starts_with("the file, line 2: "), "{broken}");
 }

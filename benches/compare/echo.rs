@@ -1,0 +1,174 @@
+//! The ceiling: a bare tonic server that answers with the bytes of a real broker's reply.
+//!
+//! It decodes nothing and knows nothing. Only the session's name is counted up in the reply, so
+//! that the load generator finds no session lent twice.
+
+use std::{
+    convert::Infallible,
+    fs,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use tokio::{net::TcpListener, runtime};
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    server::{Grpc, NamedService, UnaryService},
+    transport::{Server, server::TcpIncoming},
+};
+
+use crate::stage::SESSION;
+
+/// How many threads serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    /// As `#[tokio::main]` has it.
+    All,
+    /// A runtime of one thread.
+    One,
+}
+
+/// Serves the replies in the files `with`: that of Acquire, that of Release, that of
+/// `GetPoolStatus`. Prints where.
+pub(crate) fn play(threads: Threads, with: &[String]) {
+    let reply = |at: usize| fs::read(&with[at]).expect("a reply to echo");
+    let echo = Echo(Arc::new(Replies {
+        acquire: Canned::new(reply(0)),
+        release: Canned::new(reply(1)),
+        status: Canned::new(reply(2)),
+        count: AtomicU64::new(0),
+    }));
+    let mut builder = match threads {
+        Threads::All => runtime::Builder::new_multi_thread(),
+        Threads::One => runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        println!("listening on {}", listener.local_addr().expect("a bound port"));
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let server = Server::builder().add_service(echo);
+        server.serve_with_incoming(incoming).await.expect("the echo serves");
+    });
+}
+
+#[derive(Clone)]
+struct Echo(Arc<Replies>);
+
+struct Replies {
+    acquire: Canned,
+    release: Canned,
+    status: Canned,
+    count: AtomicU64,
+}
+
+/// A reply, and where in it the session's name stands.
+struct Canned {
+    bytes: Vec<u8>,
+    names: Vec<usize>,
+}
+
+impl Canned {
+    fn new(bytes: Vec<u8>) -> Self {
+        let name = SESSION.name(0);
+        let here = |at: &usize| bytes[*at..].starts_with(name.as_bytes());
+        let names = (0..bytes.len()).filter(here).collect();
+        Self { bytes, names }
+    }
+
+    fn reply(&self, count: &AtomicU64) -> Bytes {
+        if self.names.is_empty() {
+            return Bytes::copy_from_slice(&self.bytes);
+        }
+        let mut bytes = self.bytes.clone();
+        let name = SESSION.name(count.fetch_add(1, Ordering::Relaxed));
+        for at in &self.names {
+            bytes[*at..*at + name.len()].copy_from_slice(name.as_bytes());
+        }
+        bytes.into()
+    }
+}
+
+impl NamedService for Echo {
+    const NAME: &'static str = "telegate.v1.SessionPool";
+}
+
+impl tower::Service<http::Request<Body>> for Echo {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let replies = Arc::clone(&self.0);
+        Box::pin(async move {
+            let deed = match request.uri().path().rsplit('/').next() {
+                Some("Acquire") => Deed(replies.acquire.reply(&replies.count)),
+                Some("GetPoolStatus") => Deed(replies.status.reply(&replies.count)),
+                _ => Deed(replies.release.reply(&replies.count)),
+            };
+            Ok(Grpc::new(Raw).unary(deed, request).await)
+        })
+    }
+}
+
+struct Deed(Bytes);
+
+impl UnaryService<Bytes> for Deed {
+    type Response = Bytes;
+    type Future = std::future::Ready<Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+        std::future::ready(Ok(Response::new(self.0.clone())))
+    }
+}
+
+/// Messages as the bytes that they are.
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        let len = from.remaining();
+        Ok(Some(from.copy_to_bytes(len)))
+    }
+}

@@ -1,0 +1,294 @@
+//! The stage: Redis servers, brokers and the bare parts, each a process on a free port.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use prost::Message as _;
+use serde_json::Value;
+use telegate::{
+    client::{Client, Endpoint},
+    proto::v1,
+};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, task::JoinSet};
+
+use crate::{process::Guarded, wire::Talk};
+
+/// The pool that is measured.
+pub(crate) const POOL: &str = "bench";
+/// How its sessions are called.
+pub(crate) const SESSION: Names = Names("s");
+/// How long a process may take to listen.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// How many sessions are added at once.
+const ADDED_AT_ONCE: u64 = 64;
+/// The broker that was built.
+pub(crate) const TELEGATE: &str = env!("CARGO_BIN_EXE_telegate");
+
+/// Names of one length, so that one can be put in another's place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names(&'static str);
+
+impl Names {
+    pub(crate) fn name(self, number: u64) -> String {
+        format!("{}{:09}", self.0, number % 1_000_000_000)
+    }
+}
+
+/// Whether and how Redis writes what it is told to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Appends {
+    Never,
+    EverySecond,
+}
+
+/// A Redis server.
+pub(crate) struct Redis {
+    process: Guarded,
+    pub(crate) port: u16,
+    _dir: TempDir,
+}
+
+impl Redis {
+    /// Starts one. Nothing when the machine has none.
+    pub(crate) fn start(appends: Appends) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = free.local_addr().expect("a bound port").port();
+        drop(free);
+        let append = if appends == Appends::EverySecond { "yes" } else { "no" };
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+            .args(["--appendonly", append, "--appendfsync", "everysec"])
+            .arg("--dir")
+            .arg(dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let Ok(mut process) = Guarded::start(&mut command, dir.path()) else {
+            println!("redis-server is not installed; what needs it is left out\n");
+            return None;
+        };
+        let deadline = Instant::now() + STARTS_WITHIN;
+        while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            assert!(!process.has_ended() && Instant::now() < deadline, "Redis does not start");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Some(Self { process, port, _dir: dir })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn pid(&mut self) -> u32 {
+        self.process.child().id()
+    }
+
+    pub(crate) fn talk(&self) -> Talk {
+        Talk::to(self.port)
+    }
+}
+
+/// A server of the API, of whatever kind.
+pub(crate) struct Server {
+    process: Guarded,
+    pub(crate) address: String,
+    pub(crate) key: Option<String>,
+    /// What was kept in it goes with it.
+    _dir: Option<TempDir>,
+}
+
+impl Server {
+    /// Starts a broker on a store.
+    pub(crate) fn broker(program: &str, store: &str, flags: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(flags);
+        Self::start(&mut command)
+    }
+
+    /// Starts a broker that keeps its pools in a file of its own.
+    pub(crate) fn embedded(program: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = format!("embedded:{}", dir.path().join("telegate.db").display());
+        Self { _dir: Some(dir), ..Self::broker(program, &store, flags) }
+    }
+
+    /// Starts a part that this program plays itself.
+    pub(crate) fn part(name: &str, with: &[&str]) -> Self {
+        let this = std::env::current_exe().expect("this program's file");
+        let mut command = Command::new(this);
+        command.args(["--play", name]);
+        for with in with {
+            command.args(["--with", with]);
+        }
+        Self::start(&mut command)
+    }
+
+    fn start(command: &mut Command) -> Self {
+        command.env_remove("TELEGATE_CONFIG").stdout(Stdio::piped()).stderr(Stdio::null());
+        let nowhere = Path::new("/nonexistent");
+        let mut process = Guarded::start(command, nowhere).expect("the program can be run");
+        let stdout = process.child().stdout.take().expect("its stdout is a pipe");
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = tell.send(line);
+            }
+        });
+        let first = told.recv_timeout(STARTS_WITHIN).unwrap_or_default();
+        let address = first
+            .strip_prefix("listening on ")
+            .unwrap_or_else(|| panic!("{command:?} does not listen; it said {first:?}"));
+        Self { process, address: address.to_owned(), key: None, _dir: None }
+    }
+
+    pub(crate) fn with_key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
+    }
+
+    pub(crate) fn pid(&mut self) -> u32 {
+        self.process.child().id()
+    }
+
+    /// Drives it with `telegate bench` and gives what that printed.
+    pub(crate) fn drive(&self, flags: &[String]) -> Value {
+        let mut command = Command::new(TELEGATE);
+        command
+            .args(["bench", "--json", "--pool", POOL, "--address", &self.address])
+            .args(flags)
+            .env_remove("TELEGATE_KEY");
+        if let Some(key) = &self.key {
+            command.env("TELEGATE_KEY", key);
+        }
+        let output = command.output().expect("the bench can be run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{flags:?}: {said}");
+        serde_json::from_slice(&output.stdout).expect("the bench prints JSON")
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        let endpoint = Endpoint {
+            address: self.address.clone(),
+            key: self.key.clone(),
+            ..Endpoint::default()
+        };
+        Client::connect(endpoint).await.expect("the server serves")
+    }
+}
+
+/// A session whose credential has the size of a real one, with two labels.
+fn session(number: u64) -> v1::AddSessionRequest {
+    let mut auth_key = vec![0; 256];
+    getrandom::fill(&mut auth_key).expect("random numbers");
+    let telegram = v1::TelegramCredential { dc_id: 2, auth_key, ..Default::default() };
+    let value = v1::credential::Value::Telegram(telegram);
+    let labels = [("country".to_owned(), "de".to_owned()), ("tier".to_owned(), "a".to_owned())];
+    let session = v1::Session {
+        pool: POOL.to_owned(),
+        name: SESSION.name(number),
+        labels: labels.into(),
+        ..v1::Session::default()
+    };
+    v1::AddSessionRequest {
+        session: Some(session),
+        credential: Some(v1::Credential { value: Some(value), ..Default::default() }),
+    }
+}
+
+/// Makes the pool in a broker, with so many sessions.
+pub(crate) fn fill(server: &Server, sessions: u64) {
+    Runtime::new().expect("a runtime").block_on(async {
+        let client = server.client().await;
+        let pool = v1::Pool { name: POOL.to_owned(), ..v1::Pool::default() };
+        let request = v1::CreatePoolRequest { pool: Some(pool) };
+        while let Err(error) = client.create_pool(request.clone()).await {
+            assert!(!error.to_string().contains("exist"), "the pool is there already");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let mut adding = JoinSet::new();
+        for worker in 0..ADDED_AT_ONCE {
+            let client = client.clone();
+            let mine = (worker..sessions).step_by(usize::try_from(ADDED_AT_ONCE).unwrap_or(1));
+            adding.spawn(async move {
+                for number in mine {
+                    client.add_session(session(number)).await.expect("the session is new");
+                }
+            });
+        }
+        while let Some(added) = adding.join_next().await {
+            added.expect("all sessions are added");
+        }
+    });
+}
+
+/// Real replies of a broker, in files, for what only repeats them.
+pub(crate) struct Replies {
+    dir: TempDir,
+}
+
+impl Replies {
+    /// Asks a broker whose pool is filled, and leaves nothing leased.
+    pub(crate) fn of(server: &Server) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Runtime::new().expect("a runtime").block_on(async {
+            let client = server.client().await;
+            let ask = v1::AcquireRequest {
+                pool: POOL.to_owned(),
+                session: SESSION.name(0),
+                purpose: "telegate bench".to_owned(),
+                ..v1::AcquireRequest::default()
+            };
+            let acquired = client.acquire(ask).await.expect("a session is free");
+            let lease_id = acquired.lease.clone().unwrap_or_default().lease_id;
+            let request = v1::ReleaseRequest { lease_id, ..v1::ReleaseRequest::default() };
+            let released = client.release(request).await.expect("it is released");
+            let request = v1::GetPoolStatusRequest { pool: POOL.to_owned() };
+            let status = client.get_pool_status(request).await.expect("a status");
+            for (name, bytes) in [
+                ("acquire", acquired.encode_to_vec()),
+                ("release", released.encode_to_vec()),
+                ("status", status.encode_to_vec()),
+            ] {
+                fs::write(dir.path().join(name), bytes).expect("a file for a reply");
+            }
+        });
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> String {
+        let path: PathBuf = self.dir.path().join(name);
+        path.display().to_string()
+    }
+
+    /// The bare echo, on all threads or on one.
+    pub(crate) fn echo(&self, part: &str) -> Server {
+        let [acquire, release, status] = ["acquire", "release", "status"].map(|it| self.path(it));
+        Server::part(part, &[&acquire, &release, &status])
+    }
+
+    /// The plain broker on a Redis.
+    pub(crate) fn plain(&self, redis: &Redis, sessions: u64) -> Server {
+        Server::part("plain", &[&redis.url(), &self.path("acquire"), &sessions.to_string()])
+    }
+}
+
+/// Makes a key file with one key of a worker and admin, and gives the file and the key.
+pub(crate) fn keys(dir: &Path) -> (String, String) {
+    let file = dir.join("keys.toml").display().to_string();
+    let made = Command::new(TELEGATE)
+        .args(["keys", "--keys", &file, "new", "--name", "bench", "--role", "admin"])
+        .arg("--json")
+        .output()
+        .expect("a key can be made");
+    let made: Value = serde_json::from_slice(&made.stdout).expect("a key as JSON");
+    (file, made["key"].as_str().expect("a key").to_owned())
+}

@@ -79,7 +79,7 @@ enum Word {
     Status(status::Args),
     /// Adds sessions from the files and strings of Telegram's libraries.
     Import(import::Args),
-    /// Creates, lists, pauses, resumes and drains pools.
+    /// Creates, changes, lists, pauses, resumes, drains and deletes pools.
     #[command(subcommand)]
     Pool(pool::Word),
     /// Lists, shows and removes sessions.

@@ -220,6 +220,8 @@ calls! {
     admin.get_pool: GetPoolRequest => GetPoolResponse;
     /// Lists pools, each with its status.
     admin.list_pools: ListPoolsRequest => ListPoolsResponse;
+    /// Changes a pool's policy.
+    admin.update_pool: UpdatePoolRequest => UpdatePoolResponse;
     /// Stops granting leases of a pool.
     admin.pause_pool: PausePoolRequest => PausePoolResponse;
     /// Grants leases of a pool again.

@@ -5,6 +5,7 @@
 //! `store::redis` says the same in Lua, and one conformance suite holds both to it.
 
 mod acquire;
+mod amend;
 mod keep;
 mod lease;
 mod members;
@@ -28,7 +29,7 @@ pub use keep::ReleaseOutcome;
 pub use lease::{EndCause, Ended, Holder, Lease, LeaseId, LeaseSecret, RequestTag};
 pub use members::NewSession;
 pub use name::{Fingerprint, KeyId, PoolName, SessionName};
-pub use policy::{Policy, PolicyFault};
+pub use policy::{Policy, PolicyChange, PolicyFault};
 pub use realm::{PoolChange, PoolView, Realm};
 pub use refusal::Refusal;
 pub use selector::{

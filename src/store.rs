@@ -12,8 +12,8 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::pool::{
-    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
-    PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionView, Span,
+    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange, PoolMode,
+    PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionView, Span,
 };
 
 /// What every verb answers.
@@ -71,6 +71,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Reads up to `most` pools by name, from the first after a name.
     async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>>;
+
+    /// Changes a pool's policy; what runs keeps what it was given. Idempotent. Refuses:
+    /// `PoolNotFound`, `PolicyUnfit`.
+    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView>;
 
     /// Pauses, drains or resumes a pool. Idempotent. Refuses: `PoolNotFound`.
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView>;

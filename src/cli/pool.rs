@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use telegate::proto::v1::{
     CreatePoolRequest, DrainPoolRequest, PausePoolRequest, Pool, PoolMode, PoolPolicy,
-    ResumePoolRequest,
+    ResumePoolRequest, UpdatePoolRequest,
 };
 
 use super::{
@@ -17,7 +17,9 @@ use super::{
 #[derive(clap::Subcommand)]
 pub(crate) enum Word {
     /// Creates a pool.
-    Create(CreateArgs),
+    Create(PolicyArgs),
+    /// Changes a pool's policy; running leases keep what they were granted.
+    Update(PolicyArgs),
     /// Lists the pools with their state.
     List,
     /// Shows how a pool stands.
@@ -37,29 +39,29 @@ pub(crate) struct Name {
 }
 
 #[derive(clap::Args)]
-pub(crate) struct CreateArgs {
-    /// Its name: a-z, 0-9 and '-'.
+pub(crate) struct PolicyArgs {
+    /// The pool: a-z, 0-9 and '-'.
     pool: String,
-    /// The shortest TTL of a lease [default: 5s].
+    /// The shortest TTL of a lease [of a new pool: 5s].
     #[arg(long, value_parser = span::parse)]
     min_ttl: Option<Duration>,
-    /// The TTL of a lease that wishes none [default: 60s].
+    /// The TTL of a lease that wishes none [of a new pool: 60s].
     #[arg(long, value_parser = span::parse)]
     default_ttl: Option<Duration>,
-    /// The longest TTL of a lease [default: 1h].
+    /// The longest TTL of a lease [of a new pool: 1h].
     #[arg(long, value_parser = span::parse)]
     max_ttl: Option<Duration>,
-    /// The longest a lease can live through renewals [default: 24h].
+    /// The longest a lease can live through renewals [of a new pool: 24h].
     #[arg(long, value_parser = span::parse)]
     max_lifetime: Option<Duration>,
-    /// How long a session rests after a clean release [default: 0s].
+    /// How long a session rests after a clean release [of a new pool: 0s].
     #[arg(long, value_parser = span::parse)]
     rest: Option<Duration>,
     /// How long a session rests after its lease expired, since the vanished holder may still be
-    /// connected [default: 30s].
+    /// connected [of a new pool: 30s].
     #[arg(long, value_parser = span::parse)]
     drain: Option<Duration>,
-    /// How many calls may wait at once [default: 1000].
+    /// How many calls may wait at once [of a new pool: 1000].
     #[arg(long)]
     max_waiters: Option<u32>,
 }
@@ -70,6 +72,11 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
         Word::Create(args) => {
             let request = CreatePoolRequest { pool: Some(args.into_pool()) };
             let answer = client.create_pool(request).await?;
+            say(output, &answer, answer.pool.as_ref())
+        }
+        Word::Update(args) => {
+            let request = UpdatePoolRequest { pool: Some(args.into_pool()), update_mask: None };
+            let answer = client.update_pool(request).await?;
             say(output, &answer, answer.pool.as_ref())
         }
         Word::List => status::all(&client, output).await,
@@ -89,7 +96,7 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
     }
 }
 
-impl CreateArgs {
+impl PolicyArgs {
     fn into_pool(self) -> Pool {
         let policy = PoolPolicy {
             min_ttl: self.min_ttl.map(span::to_wire),
@@ -124,6 +131,7 @@ fn say(output: Output, answer: &impl serde::Serialize, pool: Option<&Pool>) -> R
         ("lifetime", format!("at most {lifetime}")),
         ("rest", shown(policy.rest.as_ref())),
         ("drain", shown(policy.drain.as_ref())),
+        ("waiters", format!("at most {}", policy.max_waiters.unwrap_or_default())),
         ("created", print::moment(pool.create_time.as_ref())),
     ])
 }

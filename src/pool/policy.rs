@@ -38,6 +38,41 @@ impl Default for Policy {
     }
 }
 
+/// New values for some fields of a policy; the others stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// The shortest TTL a lease can have.
+    pub min_ttl: Option<Span>,
+    /// The TTL of a lease whose Acquire wishes none.
+    pub default_ttl: Option<Span>,
+    /// The longest TTL a lease can have.
+    pub max_ttl: Option<Span>,
+    /// The longest a lease can live through renewals.
+    pub max_lifetime: Option<Span>,
+    /// How long a session rests after a clean release.
+    pub rest: Option<Span>,
+    /// How long a session rests after its lease expired or was taken away.
+    pub drain: Option<Span>,
+    /// How many calls may wait at once.
+    pub max_waiters: Option<u32>,
+}
+
+impl PolicyChange {
+    /// The policy that it makes of another, fit or not.
+    #[must_use]
+    pub fn apply(&self, policy: &Policy) -> Policy {
+        Policy {
+            min_ttl: self.min_ttl.unwrap_or(policy.min_ttl),
+            default_ttl: self.default_ttl.unwrap_or(policy.default_ttl),
+            max_ttl: self.max_ttl.unwrap_or(policy.max_ttl),
+            max_lifetime: self.max_lifetime.unwrap_or(policy.max_lifetime),
+            rest: self.rest.unwrap_or(policy.rest),
+            drain: self.drain.unwrap_or(policy.drain),
+            max_waiters: self.max_waiters.unwrap_or(policy.max_waiters),
+        }
+    }
+}
+
 /// Something that a policy may not say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyFault {

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use super::{
-    EndCause, Fingerprint, NextRelease, PoolCounts, PoolName, Selector, SessionName, SessionState,
-    Time,
+    EndCause, Fingerprint, NextRelease, PolicyFault, PoolCounts, PoolName, Selector, SessionName,
+    SessionState, Time,
 };
 
 /// A lawful no: the rules were asked for something that they do not give now, or never. Each
@@ -22,6 +22,14 @@ pub enum Refusal {
     PoolExists {
         /// The pool that was to be made.
         pool: PoolName,
+    },
+    /// What would come of the pool's policy may not be.
+    #[error("the policy of pool {pool} would not do")]
+    PolicyUnfit {
+        /// The pool.
+        pool: PoolName,
+        /// Everything that would be wrong with it.
+        faults: Vec<PolicyFault>,
     },
     /// The pool has no sessions.
     #[error("pool {pool} has no sessions")]

@@ -1,10 +1,12 @@
 //! Between the contract and the rules: shapes are checked here, every violation at once.
 
+mod amend;
 mod ask;
 mod reply;
 mod secret;
 
 pub(super) use self::{
+    amend::update_pool,
     ask::{
         Acquire, Invalidate, Target, acquire, add_session, create_pool, invalidate, list_pools,
         list_sessions, pool, release, renew, session_ref,
@@ -115,6 +117,12 @@ impl Check {
             self.fault(field, format!("{number} is not a value that the contract knows"));
         }
         value
+    }
+
+    /// A path of a mask that names nothing which can be changed.
+    fn mask(&mut self, path: &str, fields: &str) {
+        let path = quote(path);
+        self.fault("update_mask", format!("{path} cannot be changed; name some of {fields}"));
     }
 
     fn page_size(&mut self, size: i32) -> usize {

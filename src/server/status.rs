@@ -25,8 +25,8 @@ use crate::{
     config::Jitter,
     keys::Role,
     pool::{
-        EndCause, Fingerprint, KeyId, PoolCounts, PoolName, Refusal, ReleaseCause, SessionName,
-        SessionState,
+        EndCause, Fingerprint, KeyId, PolicyFault, PoolCounts, PoolName, Refusal, ReleaseCause,
+        SessionName, SessionState,
     },
     store,
 };
@@ -330,6 +330,15 @@ fn refused(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::PoolNotFound { pool } => about_pool(&reasons::POOL_NOT_FOUND, &pool),
         Refusal::PoolExists { pool } => about_pool(&reasons::POOL_EXISTS, &pool),
+        Refusal::PolicyUnfit { pool: _, faults } => invalid(
+            faults
+                .into_iter()
+                .map(|PolicyFault { field, fault }| Violation {
+                    field: format!("pool.policy.{field}"),
+                    description: fault,
+                })
+                .collect(),
+        ),
         Refusal::PoolEmpty { pool } => {
             let needs = "the pool has a session".to_owned();
             about_pool(&reasons::POOL_EMPTY, &pool)

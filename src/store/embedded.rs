@@ -21,8 +21,9 @@ use super::{Error, Health, Result, Store};
 use crate::{
     clock::Clock,
     pool::{
-        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
-        PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName, SessionView, Span, Time,
+        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange,
+        PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName,
+        SessionView, Span, Time,
     },
 };
 
@@ -123,6 +124,14 @@ impl Store for EmbeddedStore {
 
     async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
         self.deed(|realm, now| Ok(realm.list(after, most, now))).await
+    }
+
+    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
+        self.deed(|realm, now| {
+            realm.pool(pool)?.update_policy(&change, now)?;
+            realm.view(pool, now)
+        })
+        .await
     }
 
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {

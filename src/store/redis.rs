@@ -4,6 +4,7 @@
 //! A verb is one round trip. When a connection breaks under a call, the call is repeated on the
 //! next one, and answers as if it had run once.
 
+mod amend;
 mod argument;
 mod credentials;
 mod fault;
@@ -15,14 +16,14 @@ mod scripts;
 mod wire;
 mod witness;
 
-use std::{fmt, fmt::Write as _, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use tokio::{runtime::Handle, sync::watch};
 
 use self::{
-    argument::{Call, PackedAsk, millis, mode_name},
+    argument::{Call, PackedAsk, hex, millis, mode_name},
     keys::Keys,
     link::{Failure, Link, Patience},
     reply::{About, Reply},
@@ -31,8 +32,8 @@ use self::{
 };
 use super::{Error, Health, Result, Store};
 use crate::pool::{
-    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret, NewSession, Policy, PoolMode,
-    PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionState,
+    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret, NewSession, Policy, PolicyChange,
+    PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionState,
     SessionView, Span,
 };
 
@@ -134,6 +135,10 @@ impl Store for RedisStore {
             after = names.last().cloned();
         }
         Ok(views)
+    }
+
+    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
+        self.inner.update_pool(pool, &change).await
     }
 
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
@@ -327,8 +332,5 @@ fn fresh_name() -> Result<String> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits)
         .map_err(|error| Error::Broken(format!("the system gives no random bits: {error}")))?;
-    Ok(bits.iter().fold(String::with_capacity(32), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(hex(&bits))
 }

@@ -27,6 +27,7 @@ macro_rules! law {
     )+};
 }
 
+mod amends;
 mod choice;
 mod durability;
 mod expiry;

@@ -1,6 +1,7 @@
 //! The one integration test binary. `harness` starts what the tests need; each other module is
 //! one part of the law.
 
+mod admin;
 mod auth;
 mod broker;
 mod cli;

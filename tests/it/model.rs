@@ -72,6 +72,7 @@ async fn the_histories_meet_every_outcome() {
     for outcome in [
         "PoolExists",
         "PoolNotFound",
+        "PolicyUnfit",
         "PoolEmpty",
         "PoolPaused",
         "Granted(Err(PoolDraining",

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use telegate::{
     pool::{
-        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
-        PoolStatus, PoolView, ReleaseOutcome, SessionName, SessionView, Span,
+        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange,
+        PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, SessionName, SessionView, Span,
     },
     store::{Error, Health, Result, Store},
 };
@@ -81,6 +81,10 @@ impl Store for Unruly {
 
     async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
         self.inner.list_pools(after, most).await
+    }
+
+    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
+        self.inner.update_pool(pool, change).await
     }
 
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {

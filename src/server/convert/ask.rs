@@ -3,7 +3,7 @@
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use super::{Check, Form, quote, secret};
+use super::{Check, Form, amend::policy_change, quote, secret};
 use crate::{
     pool::{
         Ask, Credential, Holder, InvalidReason, Invalidation, KeyId, LABEL_KEY_RULE,
@@ -211,22 +211,8 @@ pub(in crate::server) fn create_pool(
     let wanted = request.pool.clone().unwrap_or_default();
     let name = check.pool("pool.name", &wanted.name);
     let wire = wanted.policy.unwrap_or_default();
-    let mut policy = Policy::default();
     let before = check.0.len();
-    for (field, duration, place) in [
-        ("min_ttl", &wire.min_ttl, &mut policy.min_ttl),
-        ("default_ttl", &wire.default_ttl, &mut policy.default_ttl),
-        ("max_ttl", &wire.max_ttl, &mut policy.max_ttl),
-        ("max_lifetime", &wire.max_lifetime, &mut policy.max_lifetime),
-        ("rest", &wire.rest, &mut policy.rest),
-        ("drain", &wire.drain, &mut policy.drain),
-    ] {
-        let field = format!("pool.policy.{field}");
-        if let Some(span) = check.span(&field, duration.as_ref(), Span(u64::MAX)) {
-            *place = span;
-        }
-    }
-    policy.max_waiters = wire.max_waiters.unwrap_or(policy.max_waiters);
+    let policy = policy_change(&mut check, &wire).apply(&Policy::default());
     // Where a value could not be read, what it says of the others means nothing.
     if check.0.len() == before {
         for fault in policy.faults() {

@@ -49,6 +49,17 @@ impl AdminService {
         Ok(v1::GetPoolResponse { pool: Some(convert::pool_reply(&view.record)) })
     }
 
+    async fn updated(
+        &self,
+        caller: Caller,
+        request: v1::UpdatePoolRequest,
+    ) -> Result<v1::UpdatePoolResponse, Fault> {
+        let (name, change) = convert::update_pool(&request)?;
+        caller.enter(&name)?;
+        let view = self.store.update_pool(&name, change).await?;
+        Ok(v1::UpdatePoolResponse { pool: Some(convert::pool_reply(&view.record)) })
+    }
+
     async fn listed(
         &self,
         caller: Caller,
@@ -289,7 +300,7 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<v1::UpdatePoolRequest>,
     ) -> Answer<v1::UpdatePoolResponse> {
-        not_implemented(&request, "UpdatePool")
+        answer(request, |caller, asked| self.updated(caller, asked)).await
     }
 
     async fn delete_pool(

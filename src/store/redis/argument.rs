@@ -112,3 +112,11 @@ pub(super) const fn mode_name(mode: PoolMode) -> &'static str {
 pub(super) fn millis(span: Option<Span>) -> String {
     span.map(|span| span.0.to_string()).unwrap_or_default()
 }
+
+/// Bytes in hexadecimal, as Lua's `redis.sha1hex` writes them.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

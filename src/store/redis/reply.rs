@@ -3,7 +3,9 @@
 
 use redis::Value;
 use serde::{Deserialize, de::IntoDeserializer as _};
+use sha1::{Digest as _, Sha1};
 
+use super::argument::hex;
 use crate::{
     pool::{
         Ask, EndCause, Ended, Fingerprint, Grant, Holder, Invalidation, KeyId, Lease, LeaseSecret,
@@ -154,6 +156,12 @@ impl Reply {
             return Err(broken("no names where some were asked for"));
         }
         self.fields.map(name).collect()
+    }
+
+    /// `{stale, record}`: the record of a pool, and the digest by which it is known.
+    pub(super) fn told_pool(&mut self) -> Result<(PoolRecord, String)> {
+        let packed = self.bytes()?;
+        Ok((unpack(&packed)?, hex(&Sha1::digest(&packed))))
     }
 
     /// The refusal that this is.

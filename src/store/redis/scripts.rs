@@ -41,6 +41,7 @@ verbs! {
     ListSessions = [STANDING] "list_sessions.lua",
     CreatePool = [STANDING, COUNTS] "create_pool.lua",
     GetPool = [STANDING, COUNTS] "get_pool.lua",
+    UpdatePool = [STANDING, COUNTS] "update_pool.lua",
     SetMode = [STANDING, COUNTS] "set_mode.lua",
     Status = [STANDING, COUNTS] "status.lua",
     /// What a server that has started anew is asked.

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use telegate::{
     clock::Clock,
     pool::{
-        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName,
-        PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName, SessionView, Span,
+        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange,
+        PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName,
+        SessionView, Span,
     },
     store::{Health, Result, Store},
 };
@@ -44,6 +45,12 @@ impl Store for Rulebook {
 
     async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
         Ok(self.realm().list(after, most, self.clock.now()))
+    }
+
+    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
+        let (mut realm, now) = (self.realm(), self.clock.now());
+        realm.pool(pool)?.update_policy(&change, now)?;
+        Ok(realm.view(pool, now)?)
     }
 
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {

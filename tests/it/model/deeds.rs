@@ -1,8 +1,8 @@
 //! What can be done to a store, and what comes of it.
 
 use telegate::pool::{
-    Ask, Grant, Invalidation, Lease, LeaseId, NewSession, Policy, PoolMode, PoolName, PoolStatus,
-    PoolView, ReleaseOutcome, SessionName, SessionView, Span,
+    Ask, Grant, Invalidation, Lease, LeaseId, NewSession, Policy, PolicyChange, PoolMode, PoolName,
+    PoolStatus, PoolView, ReleaseOutcome, SessionName, SessionView, Span,
 };
 
 use super::imagination::POOLS;
@@ -14,6 +14,7 @@ pub(super) enum Deed {
     Tick(Span),
     Reopen,
     CreatePool(PoolName, Policy),
+    UpdatePool(PoolName, PolicyChange),
     SetMode(PoolName, PoolMode),
     Status(PoolName),
     Add(PoolName, NewSession),
@@ -59,6 +60,9 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         }
         Deed::CreatePool(pool, policy) => {
             Outcome::Pool(lawful(store.create_pool(&pool, policy).await))
+        }
+        Deed::UpdatePool(pool, change) => {
+            Outcome::Pool(lawful(store.update_pool(&pool, change).await))
         }
         Deed::SetMode(pool, mode) => Outcome::Pool(lawful(store.set_mode(&pool, mode).await)),
         Deed::Status(pool) => Outcome::Status(lawful(store.status(&pool).await)),

@@ -1,8 +1,8 @@
 //! How a history thinks of its next deed, so that it meets what was done before.
 
 use telegate::pool::{
-    Ask, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession, Policy, PoolMode, PoolName,
-    RequestTag, Selector, SessionName, Span, Time,
+    Ask, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession, Policy, PolicyChange,
+    PoolMode, PoolName, RequestTag, Selector, SessionName, Span, Time,
 };
 
 use super::{
@@ -94,6 +94,7 @@ impl Imagination {
                 Deed::SetMode(self.pool(), *self.dice.pick(&modes))
             }
             _ if self.dice.once_in(4) => Deed::Reopen,
+            _ if self.dice.once_in(2) => Deed::UpdatePool(self.pool(), change(&mut self.dice)),
             _ => Deed::CreatePool(self.pool_to_make(), policy(&mut self.dice)),
         }
     }
@@ -226,6 +227,17 @@ fn policy(dice: &mut Dice) -> Policy {
     };
     assert_eq!(policy.faults(), []);
     policy
+}
+
+/// A change of policy, rarely one that may not be.
+fn change(dice: &mut Dice) -> PolicyChange {
+    PolicyChange {
+        default_ttl: dice.once_in(2).then(|| Span::secs(*dice.pick(&[10, 20, 60, 61]))),
+        max_ttl: dice.once_in(4).then(|| Span::secs(*dice.pick(&[30, 60, 90]))),
+        rest: dice.once_in(2).then(|| Span(*dice.pick(&[0, 1, 10_000]))),
+        drain: dice.once_in(2).then(|| Span(*dice.pick(&[0, 5_000, 30_000]))),
+        ..PolicyChange::default()
+    }
 }
 
 /// A session whose credential may be another's already.

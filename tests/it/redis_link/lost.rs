@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use telegate::{
-    pool::{Policy, PoolMode, ReleaseOutcome, SessionState},
+    pool::{Policy, PolicyChange, PoolMode, ReleaseOutcome, SessionState, Span},
     store::{
         Error, Health, Store,
         redis::{Options, RedisStore},
@@ -42,6 +42,10 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
         proxy.lose_reply(1);
         let view = store.set_mode(&made, PoolMode::Paused).await.unwrap();
         assert_eq!(view.record.mode, PoolMode::Paused);
+        proxy.lose_reply(step);
+        let (rest, change) = (Some(Span::secs(7)), PolicyChange::default());
+        let view = store.update_pool(&made, PolicyChange { rest, ..change }).await.unwrap();
+        assert_eq!(Some(view.record.policy.rest), rest);
     }
     for step in 1..=3 {
         let new = session(&format!("new{step}"));

@@ -222,6 +222,8 @@ calls! {
     admin.list_pools: ListPoolsRequest => ListPoolsResponse;
     /// Changes a pool's policy.
     admin.update_pool: UpdatePoolRequest => UpdatePoolResponse;
+    /// Deletes a pool without sessions.
+    admin.delete_pool: DeletePoolRequest => DeletePoolResponse;
     /// Stops granting leases of a pool.
     admin.pause_pool: PausePoolRequest => PausePoolResponse;
     /// Grants leases of a pool again.

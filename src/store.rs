@@ -76,6 +76,10 @@ pub trait Store: Send + Sync + 'static {
     /// `PoolNotFound`, `PolicyUnfit`.
     async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView>;
 
+    /// Deletes a pool without sessions. A pool that is made under its name begins with its past
+    /// epoch. Refuses: `PoolNotFound`, `PoolNotEmpty`.
+    async fn delete_pool(&self, pool: &PoolName) -> Result<()>;
+
     /// Pauses, drains or resumes a pool. Idempotent. Refuses: `PoolNotFound`.
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView>;
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use telegate::proto::v1::{
-    CreatePoolRequest, DrainPoolRequest, PausePoolRequest, Pool, PoolMode, PoolPolicy,
-    ResumePoolRequest, UpdatePoolRequest,
+    CreatePoolRequest, DeletePoolRequest, DrainPoolRequest, PausePoolRequest, Pool, PoolMode,
+    PoolPolicy, ResumePoolRequest, UpdatePoolRequest,
 };
 
 use super::{
@@ -30,6 +30,8 @@ pub(crate) enum Word {
     Resume(Name),
     /// Stops granting and renewing leases, so that the pool runs empty.
     Drain(Name),
+    /// Deletes a pool without sessions.
+    Delete(Name),
 }
 
 #[derive(clap::Args)]
@@ -92,6 +94,13 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
         Word::Drain(Name { pool }) => {
             let answer = client.drain_pool(DrainPoolRequest { pool }).await?;
             say(output, &answer, answer.pool.as_ref())
+        }
+        Word::Delete(Name { pool }) => {
+            let answer = client.delete_pool(DeletePoolRequest { pool: pool.clone() }).await?;
+            match output {
+                Output::Json => print::json(&answer),
+                Output::Human => print::line(&format!("pool {pool} is gone")),
+            }
         }
     }
 }

@@ -24,6 +24,10 @@ pub struct PoolView {
 pub struct Realm {
     pools: BTreeMap<PoolName, Pool>,
     holders: HashMap<Fingerprint, (PoolName, SessionName)>,
+    /// The past epochs of pools that were deleted, for pools that are made under their names.
+    past: BTreeMap<PoolName, u64>,
+    /// The pools that were deleted since the changes were last taken.
+    deleted: Vec<PoolName>,
     /// The pools that deeds were done on since the changes were last taken.
     touched: Vec<PoolName>,
 }
@@ -33,6 +37,8 @@ pub struct Realm {
 pub enum PoolChange<'a> {
     /// A pool is new, or its own record changed.
     Pool(&'a PoolRecord),
+    /// A pool is gone; its past epoch.
+    Deleted(PoolName, u64),
     /// A session is new.
     Session(&'a PoolName, &'a SessionRecord, &'a Standing),
     /// A session stands differently.
@@ -52,6 +58,11 @@ impl Realm {
         self.pools.insert(name, pool);
     }
 
+    /// Takes in the past epoch of a pool that was deleted, as it was kept.
+    pub fn restore_past(&mut self, name: PoolName, past_epoch: u64) {
+        self.past.insert(name, past_epoch);
+    }
+
     /// Makes an empty pool.
     ///
     /// # Errors
@@ -66,8 +77,29 @@ impl Realm {
         if self.pools.contains_key(name) {
             return Err(Refusal::PoolExists { pool: name.clone() });
         }
-        self.pools.insert(name.clone(), Pool::new(name.clone(), policy, now));
+        let mut pool = Pool::new(name.clone(), policy, now);
+        pool.record.past_epoch = self.past.remove(name).unwrap_or_default();
+        self.pools.insert(name.clone(), pool);
         self.view(name, now)
+    }
+
+    /// Deletes a pool without sessions. Only its past epoch is kept, so that fencing numbers go on
+    /// rising in a pool that is made under its name.
+    ///
+    /// # Errors
+    ///
+    /// `PoolNotFound`, `PoolNotEmpty`.
+    pub fn delete_pool(&mut self, name: &PoolName) -> Result<(), Refusal> {
+        let pool = self.pool(name)?;
+        if !pool.sessions.is_empty() {
+            let total = super::status::count(pool.sessions.len());
+            return Err(Refusal::PoolNotEmpty { pool: name.clone(), total });
+        }
+        let past_epoch = pool.record.past_epoch;
+        self.past.insert(name.clone(), past_epoch);
+        self.pools.remove(name);
+        self.deleted.push(name.clone());
+        Ok(())
     }
 
     /// The pool of that name.
@@ -113,9 +145,12 @@ impl Realm {
                 changes.push((name, pool.take_changes()));
             }
         }
+        let past = |name: &PoolName| self.past.get(name).copied().unwrap_or_default();
+        let deleted = std::mem::take(&mut self.deleted).into_iter();
+        let deleted = deleted.map(|name| PoolChange::Deleted(name.clone(), past(&name)));
         let pools = &self.pools;
         let as_they_are = |(name, changes)| pools.get(&name).map(|pool| pool.current(changes));
-        changes.into_iter().filter_map(as_they_are).flatten().collect()
+        deleted.chain(changes.into_iter().filter_map(as_they_are).flatten()).collect()
     }
 
     /// Adds a session whose credential no session of any pool has.

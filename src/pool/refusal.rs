@@ -23,6 +23,14 @@ pub enum Refusal {
         /// The pool that was to be made.
         pool: PoolName,
     },
+    /// The pool has sessions.
+    #[error("pool {pool} has {total} sessions")]
+    PoolNotEmpty {
+        /// The pool that was to be deleted.
+        pool: PoolName,
+        /// How many it has.
+        total: u32,
+    },
     /// What would come of the pool's policy may not be.
     #[error("the policy of pool {pool} would not do")]
     PolicyUnfit {

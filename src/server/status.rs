@@ -330,6 +330,12 @@ fn refused(refusal: Refusal) -> Answer {
     match refusal {
         Refusal::PoolNotFound { pool } => about_pool(&reasons::POOL_NOT_FOUND, &pool),
         Refusal::PoolExists { pool } => about_pool(&reasons::POOL_EXISTS, &pool),
+        Refusal::PoolNotEmpty { pool, total } => {
+            let (subject, needs) = (pool.to_string(), vec!["EMPTY".to_owned()]);
+            let mut answer = about_pool(&reasons::POOL_NOT_EMPTY, &pool);
+            answer.facts.insert("total", total.to_string());
+            answer.with(Detail::Precondition { kind: "STATE", subject, needs })
+        }
         Refusal::PolicyUnfit { pool: _, faults } => invalid(
             faults
                 .into_iter()

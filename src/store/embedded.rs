@@ -134,6 +134,10 @@ impl Store for EmbeddedStore {
         .await
     }
 
+    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
+        self.deed(|realm, _| realm.delete_pool(pool)).await
+    }
+
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
         self.deed(|realm, now| {
             realm.pool(pool)?.set_mode(mode, now);

@@ -83,6 +83,11 @@ impl RedisStore {
         self.call(verb, &lease.pool).with(lease.session.as_str()).with(lease.secret.to_hex())
     }
 
+    async fn list_pool(&self, pool: &PoolName) -> Result<()> {
+        let list = Call::new(Verb::ListPool, self.inner.keys.pools()).with(pool.as_str());
+        self.run(list).await?.expect("listed", About::pool(pool)).map(drop)
+    }
+
     async fn list_chunk(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolName>> {
         let call = Call::new(Verb::ListPools, self.inner.keys.pools())
             .with(after.map_or("", PoolName::as_str))
@@ -106,15 +111,19 @@ impl RedisStore {
 impl Store for RedisStore {
     async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
         // Listed first: a name without a pool is passed over, a pool without a name were lost.
-        let list = Call::new(Verb::ListPool, self.inner.keys.pools()).with(pool.as_str());
-        self.run(list).await?.expect("listed", About::pool(pool))?;
+        self.list_pool(pool).await?;
+        let [expiry, at] = self.inner.witnesses.of(pool);
         let call = self
             .call(Verb::CreatePool, pool)
             .with(pool.as_str())
             .packed(&policy)
             .with(fresh_name()?)
-            .with(self.inner.witnesses.expiry(pool));
-        self.run(call).await?.pool_view(About::pool(pool))
+            .with(expiry)
+            .with(at);
+        let view = self.run(call).await?.pool_view(About::pool(pool))?;
+        // And last: whoever deleted a pool of this name may have unlisted it only now.
+        self.list_pool(pool).await?;
+        Ok(view)
     }
 
     async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
@@ -139,6 +148,19 @@ impl Store for RedisStore {
 
     async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
         self.inner.update_pool(pool, &change).await
+    }
+
+    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
+        let call = self.call(Verb::DeletePool, pool).with(fresh_name()?);
+        self.run(call).await?.expect("deleted", About::pool(pool))?;
+        self.inner.witnesses.forget(pool);
+        let unlist = Call::new(Verb::UnlistPool, self.inner.keys.pools()).with(pool.as_str());
+        self.run(unlist).await?.expect("unlisted", About::pool(pool))?;
+        if self.listed_pool(pool).await?.is_some() {
+            // Somebody has made it again meanwhile.
+            self.list_pool(pool).await?;
+        }
+        Ok(())
     }
 
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {

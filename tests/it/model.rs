@@ -73,6 +73,7 @@ async fn the_histories_meet_every_outcome() {
         "PoolExists",
         "PoolNotFound",
         "PolicyUnfit",
+        "PoolNotEmpty",
         "PoolEmpty",
         "PoolPaused",
         "Granted(Err(PoolDraining",

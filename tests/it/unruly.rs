@@ -87,6 +87,10 @@ impl Store for Unruly {
         self.inner.update_pool(pool, change).await
     }
 
+    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
+        self.inner.delete_pool(pool).await
+    }
+
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
         self.inner.set_mode(pool, mode).await
     }

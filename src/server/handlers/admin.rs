@@ -60,6 +60,17 @@ impl AdminService {
         Ok(v1::UpdatePoolResponse { pool: Some(convert::pool_reply(&view.record)) })
     }
 
+    async fn deleted(
+        &self,
+        caller: Caller,
+        request: v1::DeletePoolRequest,
+    ) -> Result<v1::DeletePoolResponse, Fault> {
+        let name = convert::pool(&request.pool)?;
+        caller.enter(&name)?;
+        self.store.delete_pool(&name).await?;
+        Ok(v1::DeletePoolResponse {})
+    }
+
     async fn listed(
         &self,
         caller: Caller,
@@ -307,7 +318,7 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<v1::DeletePoolRequest>,
     ) -> Answer<v1::DeletePoolResponse> {
-        not_implemented(&request, "DeletePool")
+        answer(request, |caller, asked| self.deleted(caller, asked)).await
     }
 
     async fn import_sessions(

@@ -268,6 +268,7 @@ fn refusals(pool: &PoolName, fingerprint: &Fingerprint) -> Vec<Refusal> {
             state: SessionState::Ready,
             wanted: &[SessionState::Invalid],
         },
+        Refusal::PoolNotEmpty { pool: pool(), total: 3 },
     ]
 }
 

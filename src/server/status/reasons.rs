@@ -286,6 +286,13 @@ table! {
         "Look at `state` and `wanted`. A LEASED session becomes free when its holder releases it \
          or `telegate invalidate` ends its lease; a RESTING one by itself, also when it was \
          invalidated while it was in use.";
+    POOL_NOT_EMPTY: InappropriateState, FailedPrecondition, 409, Retry::Futile,
+        "Pool {pool} has {total} sessions, and only an empty pool can be deleted. Remove them \
+         first with `telegate session remove`.",
+        "В пуле {pool} сессий: {total}, а удалить можно только пустой пул. Сначала удалите их: \
+         `telegate session remove`.",
+        "The pool that is to be deleted has sessions.",
+        "Remove its sessions first; a drained pool lets go of them one by one.";
     STORE_UNAVAILABLE: StoreUnavailable, Unavailable, 503, secs(1, 5),
         "The store cannot be reached, or did not answer in time. Retry; if it lasts, look at the \
          store and at the broker's log.",

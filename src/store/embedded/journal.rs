@@ -59,6 +59,7 @@ pub enum Durability {
 #[derive(Debug)]
 pub(super) enum Write {
     Pool { pool: PoolName, record: Vec<u8> },
+    Deleted { pool: PoolName, past_epoch: Vec<u8> },
     Session { pool: PoolName, session: SessionName, record: Vec<u8>, standing: Vec<u8> },
     Standing { pool: PoolName, session: SessionName, standing: Vec<u8> },
     Removed { pool: PoolName, session: SessionName },
@@ -71,6 +72,9 @@ impl Write {
             Ok(match change {
                 PoolChange::Pool(record) => {
                     Self::Pool { pool: record.name.clone(), record: encode(record)? }
+                }
+                PoolChange::Deleted(pool, past_epoch) => {
+                    Self::Deleted { pool, past_epoch: encode(&past_epoch)? }
                 }
                 PoolChange::Session(pool, record, standing) => Self::Session {
                     pool: pool.clone(),
@@ -341,6 +345,9 @@ fn prepare(file: &Connection, durability: Durability) -> rusqlite::Result<Result
          CREATE TABLE IF NOT EXISTS pool (
              name TEXT PRIMARY KEY, record BLOB NOT NULL
          ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS past_pool (
+             name TEXT PRIMARY KEY, past_epoch BLOB NOT NULL
+         ) WITHOUT ROWID;
          CREATE TABLE IF NOT EXISTS session (
              pool TEXT NOT NULL, name TEXT NOT NULL, record BLOB NOT NULL,
              PRIMARY KEY (pool, name)
@@ -361,6 +368,12 @@ fn commit(file: &mut Connection, entries: &[Entry]) -> rusqlite::Result<()> {
             Write::Pool { pool, record } => transaction
                 .prepare_cached("INSERT OR REPLACE INTO pool VALUES (?1, ?2)")?
                 .execute(params![pool.as_str(), record])?,
+            Write::Deleted { pool, past_epoch } => {
+                transaction.execute("DELETE FROM pool WHERE name = ?1", [pool.as_str()])?;
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO past_pool VALUES (?1, ?2)")?
+                    .execute(params![pool.as_str(), past_epoch])?
+            }
             Write::Session { pool, session, record, standing } => {
                 transaction
                     .prepare_cached("INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3)")?
@@ -431,6 +444,17 @@ fn load(file: &Connection) -> Result<(Realm, Time), LoadFault> {
         members.entry(pool).or_default().push((record, standing));
     }
     let mut realm = Realm::default();
+    let mut statement = file.prepare(
+        "SELECT name, past_epoch FROM past_pool WHERE name NOT IN (SELECT name FROM pool)",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let known = PoolName::parse(&name);
+        let known = known.ok_or_else(|| LoadFault::Record(format!("{name} is no pool name")))?;
+        let past = row.get_ref(1)?.as_blob().unwrap_or_default();
+        realm.restore_past(known, decode(past, || format!("the past of pool {name}"))?);
+    }
     let mut statement = file.prepare("SELECT name, record FROM pool")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

@@ -177,6 +177,11 @@ impl Reply {
         Ok(match self.tag.as_str() {
             "pool_not_found" => Refusal::PoolNotFound { pool },
             "pool_exists" => Refusal::PoolExists { pool },
+            "pool_not_empty" => {
+                let total = u32::try_from(self.number()?);
+                let total = total.map_err(|_| broken("a count beyond all bounds"))?;
+                Refusal::PoolNotEmpty { pool, total }
+            }
             "pool_empty" => Refusal::PoolEmpty { pool },
             "pool_paused" => Refusal::PoolPaused { pool },
             "pool_draining" => Refusal::PoolDraining { pool },

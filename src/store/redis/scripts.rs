@@ -42,12 +42,15 @@ verbs! {
     CreatePool = [STANDING, COUNTS] "create_pool.lua",
     GetPool = [STANDING, COUNTS] "get_pool.lua",
     UpdatePool = [STANDING, COUNTS] "update_pool.lua",
+    DeletePool = [STANDING] "delete_pool.lua",
     SetMode = [STANDING, COUNTS] "set_mode.lua",
     Status = [STANDING, COUNTS] "status.lua",
     /// What a server that has started anew is asked.
     Recall = [STANDING] "recall.lua",
     /// A step of creating a pool.
     ListPool = [] "list_pool.lua",
+    /// A step of deleting a pool.
+    UnlistPool = [] "unlist_pool.lua",
     ListPools = [] "list_pools.lua",
     /// A step of adding or removing a session.
     Credential = [STANDING] "credential.lua",

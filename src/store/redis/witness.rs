@@ -34,6 +34,8 @@ pub(super) struct Witnesses {
 struct Newest {
     /// When they were granted or renewed.
     at: Time,
+    /// The latest expiry of any lease so far.
+    last: Time,
     leases: Vec<Witness>,
 }
 
@@ -65,10 +67,13 @@ impl Witnesses {
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         let known = match newest.get_mut(pool) {
             Some(known) => known,
-            None => newest
-                .entry(pool.clone())
-                .or_insert_with(|| Newest { at, leases: Vec::with_capacity(1) }),
+            None => newest.entry(pool.clone()).or_insert_with(|| Newest {
+                at,
+                last: at,
+                leases: Vec::with_capacity(1),
+            }),
         };
+        known.last = known.last.max(expires_at);
         if at > known.at {
             known.at = at;
             known.leases.clear();
@@ -78,22 +83,27 @@ impl Witnesses {
         }
     }
 
-    /// When the newest lease of a pool ends, or nothing. A pool is made once, so a server that lets
-    /// it be made after that has forgotten it, and who holds what.
-    pub(super) fn expiry(&self, pool: &PoolName) -> String {
+    /// The latest expiry of a lease of a pool, and when the newest was granted or renewed; nothing
+    /// where there was none. By them a server that lets the pool be made knows whether it has
+    /// forgotten it, and who holds what.
+    pub(super) fn of(&self, pool: &PoolName) -> [String; 2] {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let leases = newest.get(pool).map(|known| known.leases.as_slice()).unwrap_or_default();
-        let last = leases.iter().map(|lease| lease.expires_at.0).max();
-        last.map(|at| at.to_string()).unwrap_or_default()
+        let known = newest.get(pool);
+        known.map_or_else(Default::default, |known| [known.last, known.at].map(|t| t.0.to_string()))
+    }
+
+    /// Forgets a pool that was deleted: there is nothing left that could be lost.
+    pub(super) fn forget(&self, pool: &PoolName) {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(pool);
     }
 
     /// Asks a server that has started anew about all of them; it holds the grants of each pool
     /// that has lost one.
     pub(super) async fn question(&self, wire: &Wire) -> Result<()> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for (pool, Newest { leases, .. }) in newest {
+        for (pool, Newest { leases, last, .. }) in newest {
             for witness in leases {
-                let known = self.knows(wire, &pool, &witness).await?;
+                let known = self.knows(wire, &pool, &witness, last).await?;
                 if known != Known::Still {
                     tracing::error!(
                         %pool,
@@ -112,12 +122,19 @@ impl Witnesses {
         Ok(())
     }
 
-    async fn knows(&self, wire: &Wire, pool: &PoolName, witness: &Witness) -> Result<Known> {
+    async fn knows(
+        &self,
+        wire: &Wire,
+        pool: &PoolName,
+        witness: &Witness,
+        last: Time,
+    ) -> Result<Known> {
         let Witness { session, epoch, expires_at } = witness;
         let call = Call::new(Verb::Recall, self.keys.pool(pool))
             .with(session.as_str())
             .with(epoch.to_string())
-            .with(expires_at.0.to_string());
+            .with(expires_at.0.to_string())
+            .with(last.0.to_string());
         let answer = wire.send(&call).await;
         let reply = Reply::read(answer.map_err(|error| Error::Unavailable(error.to_string()))?)?;
         if reply.is("pool_not_found") {

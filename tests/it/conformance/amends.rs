@@ -1,14 +1,18 @@
 //! What operators change of pools and sessions that are in use.
 
 use telegate::pool::{
-    EndCause, Policy, PolicyChange, PolicyFault, PoolRecord, PoolView, Refusal, Span,
+    EndCause, Policy, PolicyChange, PolicyFault, PoolMode, PoolRecord, PoolView, Refusal, Span,
 };
 
 use super::{DRAIN, TICK, TTL, lost, no_pool};
-use crate::harness::stage::{Answer, Stage, lawful, name, pool_name, want};
+use crate::harness::stage::{Answer, Stage, lawful, name, pool_name, session, want, why};
 
 async fn update_pool(t: &Stage, change: PolicyChange) -> Answer<PoolView> {
     lawful(t.store.update_pool(&pool_name("p"), change).await)
+}
+
+async fn delete_pool(t: &Stage) -> Answer<()> {
+    lawful(t.store.delete_pool(&pool_name("p")).await)
 }
 
 fn resting(rest: Span) -> PolicyChange {
@@ -139,5 +143,75 @@ law! {
         t.advance(Span::secs(10));
         t.advance(TICK);
         assert_eq!(t.next().await, name("b").to_string());
+    }
+
+    async fn only_a_pool_without_sessions_can_be_deleted(t) {
+        t.pool_of(&["a", "b"]).await;
+        t.invalidate("b", why("op", "")).await.unwrap();
+        let not_empty = |total| Err(Refusal::PoolNotEmpty { pool: pool_name("p"), total });
+        assert_eq!(delete_pool(t).await, not_empty(2));
+        t.remove("a").await.unwrap();
+        assert_eq!(delete_pool(t).await, not_empty(1));
+        t.remove("b").await.unwrap();
+        assert_eq!(delete_pool(t).await, Ok(()));
+        assert_eq!(delete_pool(t).await, Err(no_pool("p")));
+    }
+
+    async fn a_deleted_pool_is_gone_from_everywhere_and_for_good(t) {
+        t.pool_of(&["a"]).await;
+        t.pool_named("q", Policy::default()).await.unwrap();
+        let lease = t.lend(want().request("r")).await;
+        t.release(&lease).await.unwrap();
+        t.remove("a").await.unwrap();
+        delete_pool(t).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(lawful(t.store.get_pool(&pool_name("p")).await), Err(no_pool("p")));
+            assert_eq!(t.acquire(want()).await, Err(no_pool("p")));
+            assert_eq!(t.add(session("a")).await, Err(no_pool("p")));
+            assert_eq!(t.release(&lease).await, Err(Refusal::LeaseNotFound));
+            let listed = lawful(t.store.list_pools(None, 9).await).unwrap();
+            let names: Vec<_> = listed.iter().map(|view| view.record.name.as_str()).collect();
+            assert_eq!(names, ["q"]);
+            t.reopen().await;
+        }
+    }
+
+    async fn a_pool_that_is_made_again_is_new(t) {
+        t.pool(Policy { rest: Span::secs(5), ..Policy::default() }).await;
+        t.set_mode(PoolMode::Paused).await;
+        delete_pool(t).await.unwrap();
+        t.advance(TICK);
+        let again = t.pool(Policy::default()).await;
+        assert_eq!((again.record.policy, again.record.mode), (Policy::default(), PoolMode::Active));
+        assert_eq!(again.record.created_at, t.now());
+        let listed = lawful(t.store.list_pools(None, 9).await).unwrap();
+        assert_eq!(listed.len(), 1);
+    }
+
+    async fn epochs_go_on_rising_in_a_pool_that_is_made_again(t) {
+        let mut before = 0;
+        // All in the same millisecond, and with a restart between.
+        for round in 0..3 {
+            t.pool_of(&["a"]).await;
+            assert_eq!(t.standing("a").await.epoch, before);
+            let lease = t.lend(want()).await;
+            let epoch = t.standing("a").await.epoch;
+            assert!(epoch > before, "{epoch} is not above {before}");
+            before = epoch;
+            t.release(&lease).await.unwrap();
+            t.remove("a").await.unwrap();
+            delete_pool(t).await.unwrap();
+            if round == 1 {
+                t.reopen().await;
+            }
+        }
+    }
+
+    async fn the_credentials_of_a_deleted_pool_can_be_added_elsewhere(t) {
+        t.pool_of(&["a"]).await;
+        t.remove("a").await.unwrap();
+        delete_pool(t).await.unwrap();
+        t.pool_named("q", Policy::default()).await.unwrap();
+        lawful(t.store.add(&pool_name("q"), session("a")).await).unwrap();
     }
 }

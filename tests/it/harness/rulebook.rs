@@ -53,6 +53,10 @@ impl Store for Rulebook {
         Ok(realm.view(pool, now)?)
     }
 
+    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
+        Ok(self.realm().delete_pool(pool)?)
+    }
+
     async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
         let (mut realm, now) = (self.realm(), self.clock.now());
         realm.pool(pool)?.set_mode(mode, now);

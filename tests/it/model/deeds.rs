@@ -15,6 +15,7 @@ pub(super) enum Deed {
     Reopen,
     CreatePool(PoolName, Policy),
     UpdatePool(PoolName, PolicyChange),
+    DeletePool(PoolName),
     SetMode(PoolName, PoolMode),
     Status(PoolName),
     Add(PoolName, NewSession),
@@ -64,6 +65,7 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::UpdatePool(pool, change) => {
             Outcome::Pool(lawful(store.update_pool(&pool, change).await))
         }
+        Deed::DeletePool(pool) => Outcome::Removed(lawful(store.delete_pool(&pool).await)),
         Deed::SetMode(pool, mode) => Outcome::Pool(lawful(store.set_mode(&pool, mode).await)),
         Deed::Status(pool) => Outcome::Status(lawful(store.status(&pool).await)),
         Deed::Add(pool, new) => Outcome::Session(lawful(store.add(&pool, new).await)),

@@ -95,6 +95,7 @@ impl Imagination {
             }
             _ if self.dice.once_in(4) => Deed::Reopen,
             _ if self.dice.once_in(2) => Deed::UpdatePool(self.pool(), change(&mut self.dice)),
+            _ if self.dice.once_in(3) => self.delete(),
             _ => Deed::CreatePool(self.pool_to_make(), policy(&mut self.dice)),
         }
     }
@@ -157,6 +158,20 @@ impl Imagination {
             self.planned.push(Deed::Acquire(pool_name("p"), ask));
         }
         self.planned.push(Deed::SetMode(pool_name("p"), PoolMode::Active));
+    }
+
+    /// A pool is deleted, mostly after all its sessions were tried to be removed, and made again.
+    fn delete(&mut self) -> Deed {
+        let pool = self.pool_to_make();
+        self.planned.push(Deed::CreatePool(pool.clone(), policy(&mut self.dice)));
+        if !self.dice.once_in(3) {
+            self.planned.push(Deed::DeletePool(pool.clone()));
+            for number in 0..self.sessions {
+                self.planned.push(Deed::Remove(pool.clone(), name(&format!("s{number}"))));
+            }
+            self.planned.push(Deed::Tick(Span::hours(24)));
+        }
+        Deed::DeletePool(pool)
     }
 
     /// How long nothing happens: mostly until something is just about to, or just did.

@@ -32,17 +32,23 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
     let Some((broker, proxy)) = through_proxy(&["a"]).await else { return };
     let (store, pool) = (&broker.store, pool_name(POOL));
     // Each verb once for each of its steps.
-    for step in 1..=2 {
+    for step in 1..=3 {
         let made = pool_name(&format!("made{step}"));
         proxy.lose_reply(step);
         let view = store.create_pool(&made, Policy::default()).await.unwrap();
         assert_eq!(view.record.name, made);
         let again = store.create_pool(&made, Policy::default()).await.unwrap_err();
         assert_eq!(again.to_string(), format!("pool {made} exists"));
+        proxy.lose_reply(step);
+        store.delete_pool(&made).await.unwrap();
+        let again = store.delete_pool(&made).await.unwrap_err();
+        assert_eq!(again.to_string(), format!("pool {made} does not exist"));
+        proxy.lose_reply(0);
+        store.create_pool(&made, Policy::default()).await.unwrap();
         proxy.lose_reply(1);
         let view = store.set_mode(&made, PoolMode::Paused).await.unwrap();
         assert_eq!(view.record.mode, PoolMode::Paused);
-        proxy.lose_reply(step);
+        proxy.lose_reply(step.min(2));
         let (rest, change) = (Some(Span::secs(7)), PolicyChange::default());
         let view = store.update_pool(&made, PolicyChange { rest, ..change }).await.unwrap();
         assert_eq!(Some(view.record.policy.rest), rest);
@@ -72,6 +78,27 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
     let again = store.restore(&pool, &only).await.unwrap_err();
     assert_eq!(again.to_string(), format!("session a of pool {POOL} is READY"));
     proxy.lose_reply(0);
+}
+
+#[tokio::test]
+async fn a_pool_that_another_broker_deleted_is_not_taken_for_lost() {
+    let Some(mut broker) = Broker::start(Keeps::Everything, &["a"]).await else { return };
+    let (pool, lease) = (pool_name(POOL), broker.lend().await);
+    broker.release(&lease).await.expect("it lives");
+    let url = Options::new(&broker.server.url());
+    let other = RedisStore::connect(url).await.expect("it will do");
+    other.remove(&pool, &lease.session).await.expect("nobody holds it");
+    other.delete_pool(&pool).await.expect("it is empty");
+    broker.server.stop();
+    assert!(broker.server.start_again());
+    eventually("the store answers again", RECOVERS_WITHIN, async || {
+        broker.store.list_pools(None, 1).await.ok()
+    })
+    .await;
+    broker.store.create_pool(&pool, Policy::default()).await.expect("it is gone");
+    broker.store.add(&pool, session("a")).await.expect("it is gone");
+    let again = broker.lend().await;
+    assert_eq!(again.session, lease.session);
 }
 
 #[tokio::test]

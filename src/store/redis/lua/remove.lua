@@ -4,6 +4,7 @@
 -- ARGV    1 session
 -- returns {removed, its fingerprint, its claim}
 -- refuses pool_not_found · session_not_found · {inappropriate_state, state}
+--         recovering: see recall.lua; a session that looks free may be in use
 local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
@@ -19,6 +20,8 @@ if standing.rest_until > now then
   return { 'inappropriate_state', 'Resting' }
 elseif standing.lease then
   return { 'inappropriate_state', 'Leased' }
+elseif (pool.hold_until or 0) > now then
+  return { 'recovering' }
 end
 if not standing.invalid then
   unindex(name, standing)

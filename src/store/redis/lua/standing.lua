@@ -22,9 +22,11 @@ local REQUESTS, LABELS, INDEX, READY = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 -- The most expired leases, and the most ended rests, that one call settles.
 local SETTLE_LIMIT = 64
 
+-- What is remembered of a deleted pool (delete_pool.lua) is no pool.
 local function read_pool()
   local packed = redis.call('GET', META)
-  return packed and cmsgpack.unpack(packed)
+  local pool = packed and cmsgpack.unpack(packed)
+  return pool and not pool.deleted_at and pool
 end
 
 local function read_standing(name)

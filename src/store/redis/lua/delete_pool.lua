@@ -1,0 +1,35 @@
+-- delete_pool: deletes a pool without sessions.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    1 a name of this call, by which a repetition is known
+-- returns {deleted}
+-- refuses pool_not_found · {pool_not_empty, how many sessions} · recovering
+--
+-- Its record stays for a while as {deleted_at, past_epoch, deleted_by}: a pool of the same name
+-- begins with its past epoch, and a broker that remembers its leases does not miss them.
+
+-- How long the record stays, in ms; by then the clock is past every epoch.
+local REMEMBERED = 30 * 24 * 3600 * 1000
+
+local packed, pool = redis.call('GET', META), read_pool()
+if not pool then
+  if packed and cmsgpack.unpack(packed).deleted_by == ARGV[1] then
+    return { 'deleted' }
+  end
+  return { 'pool_not_found' }
+end
+local total = redis.call('HLEN', SESSION)
+if total > 0 then
+  return { 'pool_not_empty', total }
+elseif (pool.hold_until or 0) > now then
+  return { 'recovering' }
+end
+local past = { deleted_at = now, past_epoch = pool.past_epoch or 0, deleted_by = ARGV[1] }
+local prefix = string.sub(META, 1, -#'meta' - 1)
+for _, key in ipairs(KEYS) do
+  if string.sub(key, 1, #prefix) == prefix then
+    redis.call('DEL', key)
+  end
+end
+redis.call('SET', META, cmsgpack.pack(past), 'PX', REMEMBERED)
+return { 'deleted' }

@@ -58,6 +58,16 @@ law! {
         assert_eq!(t.acquire(want()).await.unwrap().record.credential, Credential(bytes));
     }
 
+    async fn a_credential_with_zeros_in_it_can_be_removed_and_added_again(t) {
+        t.pool(Policy::default()).await;
+        let zeros = || NewSession { credential: Credential(vec![0; 256]), ..session("a") };
+        for _ in 0..2 {
+            t.add(zeros()).await.unwrap();
+            assert!(matches!(t.add(zeros()).await, Err(Refusal::SessionExists { .. })));
+            t.remove("a").await.unwrap();
+        }
+    }
+
     async fn a_name_is_taken_once_per_pool(t) {
         t.pool_of(&["a"]).await;
         let other = NewSession { fingerprint: Fingerprint::new("other"), ..session("a") };

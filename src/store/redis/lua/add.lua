@@ -26,7 +26,7 @@ elseif now > ARGV[6] + ARGV[7] then
 end
 settle(pool.policy.drain)
 if known then
-  local _, _, kept_claim, kept_fingerprint = string.find(known, '^%d+ (%S+) (%S+)%z')
+  local _, _, kept_claim, kept_fingerprint = string.find(known, '^%d+ (%S+) ([^%s%z]+)%z')
   -- The same claim means the same call, repeated because its reply was lost.
   if kept_claim == claim then
     return view(name, settle_session(name, pool.policy.drain))

@@ -38,5 +38,5 @@ if standing.epoch > (pool.past_epoch or 0) then
   pool.past_epoch = standing.epoch
   redis.call('SET', META, cmsgpack.pack(pool))
 end
-local _, _, claim, fingerprint = string.find(known, '^%d+ (%S+) (%S+)%z')
+local _, _, claim, fingerprint = string.find(known, '^%d+ (%S+) ([^%s%z]+)%z')
 return { 'removed', fingerprint, claim }

@@ -6,6 +6,7 @@
 
 mod acquire;
 mod amend;
+mod flood;
 mod keep;
 mod lease;
 mod members;
@@ -25,11 +26,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 pub use acquire::{Ask, Grant};
+pub use flood::{
+    Burst, CoolDown, Effect, Escalation, Growth, MAX_BRAKES, MAX_COOL_DOWNS, MAX_OF_ACCOUNT,
+    Suspicion, WALK_LIMIT,
+};
 pub use keep::ReleaseOutcome;
 pub use lease::{EndCause, Ended, Holder, Lease, LeaseId, LeaseSecret, RequestTag};
 pub use members::NewSession;
 pub use name::{Fingerprint, KeyId, PoolName, SessionName};
-pub use policy::{Policy, PolicyChange, PolicyFault};
+pub use policy::{Escalations, Policy, PolicyChange, PolicyFault};
 pub use realm::{PoolChange, PoolView, Realm};
 pub use refusal::Refusal;
 pub use selector::{
@@ -42,7 +47,7 @@ pub use session::{
 pub use settle::SETTLE_LIMIT;
 pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, ReleaseCause};
 pub use time::{Span, Time};
-pub use verdict::{Report, Verdict, judge};
+pub use verdict::{Assessment, Report, Verdict, assess, judge};
 
 /// Whether a pool grants leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +78,12 @@ pub struct PoolRecord {
     /// so that a name which comes back goes on rising.
     #[serde(default)]
     pub past_epoch: u64,
+    /// The methods that no session of the pool may call until a time, by key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub brakes: Vec<CoolDown>,
+    /// The methods that sessions of the pool flooded on lately, by key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bursts: Vec<Burst>,
 }
 
 /// What a verb touched.
@@ -121,6 +132,8 @@ impl Pool {
             created_at: now,
             updated_at: now,
             past_epoch: 0,
+            brakes: Vec::new(),
+            bursts: Vec::new(),
         };
         let mut pool = Self::restored(record, []);
         pool.changes.push(Change::Pool);

@@ -12,8 +12,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::pool::{
-    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange, PoolMode,
-    PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionView, Span,
+    Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
+    PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName,
+    SessionView, Span, verdict::Scope,
 };
 
 /// What every verb answers.
@@ -114,8 +115,43 @@ pub trait Store: Send + Sync + 'static {
     /// Extends a lease. Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`, `PoolDraining`.
     async fn renew(&self, lease: &LeaseId, key: &KeyId, ttl: Option<Span>) -> Result<Lease>;
 
-    /// Gives a session back. Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`.
-    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome>;
+    /// Gives a session back, after taking note of the error that ended the work, if one did: as
+    /// [`Store::report`], and also where the release itself is refused. Refuses: `LeaseLost`,
+    /// `LeaseNotFound`, `NotHolder`.
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        key: &KeyId,
+        rest: Span,
+        error: Option<&Assessment>,
+    ) -> Result<(ReleaseOutcome, Option<Effect>)>;
+
+    /// Takes note of an error seen under a lease that runs, or that is the last of its session.
+    /// Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`.
+    async fn report(&self, lease: &LeaseId, key: &KeyId, error: &Assessment) -> Result<Effect>;
+
+    /// What an error of one session does to the account's sessions in another pool. Tells how many
+    /// it touched. Refuses: `PoolNotFound`.
+    async fn afflict(
+        &self,
+        pool: &PoolName,
+        account: i64,
+        by: &KeyId,
+        error: &Assessment,
+    ) -> Result<u32>;
+
+    /// Ends one cool-down of a session, or the brake on a method in the whole pool when no session
+    /// is named, before its time. Idempotent. Refuses: `PoolNotFound`, `SessionNotFound`.
+    async fn clear_cool_down(
+        &self,
+        pool: &PoolName,
+        session: Option<&SessionName>,
+        scope: &Scope,
+    ) -> Result<Option<SessionView>>;
+
+    /// Which session an Acquire would get. Leases nothing, and ignores what makes the ask safe to
+    /// repeat. Refuses as [`crate::pool::Pool::acquire`].
+    async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName>;
 
     /// Takes a lease's session out of the pool, for its holder; `why.at` is set by the store.
     /// Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`.

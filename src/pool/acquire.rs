@@ -1,8 +1,12 @@
 //! Acquire: which session is lent, and when none is, why not.
 
+use std::collections::BTreeMap;
+
 use super::{
-    EndCause, Holder, KeyId, Lease, LeaseId, LeaseSecret, NextRelease, Pool, PoolMode, Refusal,
-    ReleaseCause, RequestTag, Requirement, Selector, SessionName, SessionRecord, Span, Time,
+    CoolDown, EndCause, Holder, KeyId, Lease, LeaseId, LeaseSecret, NextRelease, Pool, PoolMode,
+    Refusal, ReleaseCause, RequestTag, Requirement, Selector, SessionName, SessionRecord, Span,
+    Time,
+    verdict::{Capability, Scope},
 };
 
 /// What an Acquire asks for.
@@ -16,6 +20,12 @@ pub struct Ask {
     pub selector: Selector,
     /// The only session that would do.
     pub session: Option<SessionName>,
+    /// The methods that it will call, however spelled.
+    pub methods: Vec<String>,
+    /// The chat or user that it will be about.
+    pub peer: Option<String>,
+    /// Whether a SUSPECT session would do.
+    pub probe: bool,
     /// What makes the call safe to repeat.
     pub request: Option<RequestTag>,
     /// The secret of the lease, if one is granted: fresh random bits.
@@ -25,6 +35,22 @@ pub struct Ask {
     pub retried_for: Option<Span>,
 }
 
+impl Ask {
+    /// The scopes in which the session must not cool down, by key: each method, the capability
+    /// that it needs, and the peer. Those of the whole session need no asking.
+    #[must_use]
+    pub fn scopes(&self) -> Vec<Scope> {
+        let needed = self.methods.iter().filter_map(|method| Capability::needed_by(method));
+        let mut scopes: BTreeMap<String, Scope> = BTreeMap::new();
+        let methods = self.methods.iter().cloned().map(Scope::Method);
+        let peer = self.peer.clone().map(Scope::Peer);
+        for scope in methods.chain(needed.map(Scope::Capability)).chain(peer) {
+            scopes.entry(scope.key()).or_insert(scope);
+        }
+        scopes.into_values().collect()
+    }
+}
+
 /// A lease and what it lends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -32,6 +58,8 @@ pub struct Grant {
     pub lease: Lease,
     /// What is known of the session, its credential included.
     pub record: SessionRecord,
+    /// The session's cool-downs that run.
+    pub cool_downs: Vec<CoolDown>,
     /// Whether an earlier call with the same request was granted it.
     pub replayed: bool,
     /// The moment of the grant or of its repetition.
@@ -121,7 +149,8 @@ impl Pool {
     fn standing_grant(&self, name: &SessionName, now: Time) -> Option<Grant> {
         let session = self.sessions.get(name)?;
         let lease = session.standing.lease.clone()?;
-        Some(Grant { lease, record: session.record.clone(), replayed: false, at: now })
+        let cool_downs = session.standing.running(now);
+        Some(Grant { lease, record: session.record.clone(), cool_downs, replayed: false, at: now })
     }
 
     fn session_of(&self, secret: LeaseSecret) -> Option<SessionName> {
@@ -204,7 +233,8 @@ impl Pool {
         });
         let session = &self.sessions[name];
         let lease = session.standing.lease.clone().expect("it was granted above");
-        Grant { lease, record: session.record.clone(), replayed: false, at: now }
+        let cool_downs = session.standing.running(now);
+        Grant { lease, record: session.record.clone(), cool_downs, replayed: false, at: now }
     }
 
     fn why_none(&self, ask: &Ask, now: Time) -> Refusal {

@@ -104,7 +104,7 @@ impl Pool {
         };
         let standing = &session.standing;
         let (pool, session) = (self.name(), id.session.clone());
-        match (&standing.lease, standing.ended) {
+        match (&standing.lease, &standing.ended) {
             (Some(lease), _) if lease.secret == id.secret => {
                 if Self::is_holder(lease, key) {
                     return Ok(lease.clone());

@@ -148,7 +148,7 @@ impl EndCause {
 }
 
 /// What is remembered of a session's last lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     /// The unguessable part of its name.
     pub secret: LeaseSecret,
@@ -158,6 +158,9 @@ pub struct Ended {
     pub cause: EndCause,
     /// When it ended.
     pub at: Time,
+    /// The key that held it. What was kept before that was remembered has none.
+    #[serde(default)]
+    pub holder: Option<KeyId>,
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Fingerprint, NewSession, Policy, Pool, PoolName, PoolRecord, PoolStatus, Refusal, SessionName,
-    SessionRecord, SessionView, Standing, Time,
+    CoolDown, Fingerprint, NewSession, Policy, Pool, PoolName, PoolRecord, PoolStatus, Refusal,
+    SessionName, SessionRecord, SessionView, Standing, Time,
 };
 
 /// A pool as it was at one moment.
@@ -17,6 +17,8 @@ pub struct PoolView {
     pub record: PoolRecord,
     /// How it stands.
     pub status: PoolStatus,
+    /// The brakes that run, by key. The record shows none.
+    pub brakes: Vec<CoolDown>,
 }
 
 /// All pools of a store.
@@ -121,7 +123,12 @@ impl Realm {
     /// `PoolNotFound`.
     pub fn view(&mut self, name: &PoolName, now: Time) -> Result<PoolView, Refusal> {
         let pool = self.pool(name)?;
-        Ok(PoolView { record: pool.record().clone(), status: pool.status(now) })
+        let status = pool.status(now);
+        let record = pool.record();
+        let brakes = record.brakes.iter().filter(|brake| brake.until > now).cloned().collect();
+        // Both engines show the same, and one of them keeps these elsewhere.
+        let record = PoolRecord { brakes: Vec::new(), bursts: Vec::new(), ..record.clone() };
+        Ok(PoolView { record, status, brakes })
     }
 
     /// Pools by name, from the first after a name.

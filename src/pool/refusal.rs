@@ -67,6 +67,16 @@ pub enum Refusal {
         /// The soonest release of a session that would do.
         next: NextRelease,
     },
+    /// Nothing that would do is free, and the soonest comes out of a cool-down.
+    #[error("nothing is free in pool {pool} before a cool-down ends")]
+    PoolFloodWait {
+        /// The pool that was asked for.
+        pool: PoolName,
+        /// How all its sessions stand.
+        counts: PoolCounts,
+        /// The soonest end of what keeps a session that would do.
+        next: NextRelease,
+    },
     /// Sessions that would do exist, but none is usable without a person.
     #[error("no session of pool {pool} is usable")]
     PoolDepleted {

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ended, Fingerprint, KeyId, Labels, Lease, SessionName, Time};
+use super::{
+    CoolDown, Ended, Fingerprint, Growth, KeyId, Labels, Lease, SessionName, Suspicion, Time,
+};
 
 /// A secret, as bytes that the rules never look into. Its `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +55,19 @@ pub struct Standing {
     pub invalid: Option<Invalidation>,
     /// The lease before, to tell a late caller what became of it.
     pub ended: Option<Ended>,
+    /// What must be left alone until when, by [`Scope::key`](super::verdict::Scope::key). What is
+    /// over may still stand here until it is settled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cool_downs: Vec<CoolDown>,
+    /// That it may be dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Suspicion>,
+    /// The methods that flooded lately, by key, and when each did last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floods: Vec<(String, Time)>,
+    /// The growing waits that it met, in the order in which it first did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growth: Vec<Growth>,
 }
 
 /// What a session can be used for. Derived from its standing, never stored.
@@ -91,10 +106,15 @@ impl Standing {
     /// The state at a moment.
     #[must_use]
     pub fn state(&self, now: Time) -> SessionState {
+        let whole = self.whole();
         if self.invalid.is_some() {
             SessionState::Invalid
         } else if self.lease.is_some() {
             SessionState::Leased
+        } else if self.suspect.is_some() {
+            SessionState::Suspect
+        } else if whole > now && whole >= self.rest_until {
+            SessionState::FloodWait
         } else if self.rest_until > now {
             SessionState::Resting
         } else {
@@ -107,9 +127,24 @@ impl Standing {
     pub fn state_until(&self, now: Time) -> Option<Time> {
         match self.state(now) {
             SessionState::Leased => self.lease.as_ref().map(|lease| lease.expires_at),
+            SessionState::Suspect => Some(self.whole().max(self.rest_until)).filter(|at| *at > now),
+            SessionState::FloodWait => Some(self.whole()),
             SessionState::Resting => Some(self.rest_until),
-            _ => None,
+            SessionState::Ready | SessionState::Invalid => None,
         }
+    }
+
+    /// The latest end of a cool-down of the whole session; zero when there is none.
+    #[must_use]
+    pub fn whole(&self) -> Time {
+        let whole = self.cool_downs.iter().filter(|entry| entry.scope.is_whole());
+        whole.map(|entry| entry.until).max().unwrap_or_default()
+    }
+
+    /// The cool-downs that run at a moment.
+    #[must_use]
+    pub fn running(&self, now: Time) -> Vec<CoolDown> {
+        self.cool_downs.iter().filter(|entry| entry.until > now).cloned().collect()
     }
 }
 

@@ -61,7 +61,9 @@ impl Standing {
     /// Ends the lease, if there is one, and remembers how.
     pub(super) fn end_lease(&mut self, cause: EndCause, at: Time) {
         if let Some(lease) = self.lease.take() {
-            self.ended = Some(Ended { secret: lease.secret, epoch: lease.epoch, cause, at });
+            let holder = Some(lease.holder.key);
+            self.ended =
+                Some(Ended { secret: lease.secret, epoch: lease.epoch, cause, at, holder });
             if cause != EndCause::Undone {
                 self.last_used = at;
             }

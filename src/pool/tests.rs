@@ -133,6 +133,9 @@ impl Stage {
             ttl: options.get("ttl").map(|ttl| span(ttl)),
             selector: Selector::parse(options.get("where").unwrap_or(&"")).unwrap(),
             session: options.get("session").map(|name| session(name)),
+            methods: Vec::new(),
+            peer: None,
+            probe: false,
             request: options.get("request").map(|id| RequestTag {
                 id: (*id).to_owned(),
                 digest: options.get("digest").unwrap_or(&"same").to_string(),

@@ -11,8 +11,10 @@ mod rules;
 mod sentences;
 mod table;
 
-pub use capability::Capability;
+pub use capability::{Capability, method_key};
 pub use rules::{Codes, Place, Rule, Ruling, Wait, When};
+
+use serde::{Deserialize, Serialize};
 
 use super::{InvalidReason, Span, Time};
 
@@ -57,6 +59,52 @@ pub struct Report {
     pub local: bool,
     /// When it happened; none is now.
     pub occurred_at: Option<Time>,
+}
+
+/// What an error means, before the store's clock says from when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assessment {
+    /// What to do.
+    pub action: Action,
+    /// What it is about.
+    pub scope: Scope,
+    /// Whose sessions it concerns.
+    pub reach: Reach,
+    /// For how long.
+    pub term: Term,
+    /// Whether another session would help.
+    pub other_session: OtherSession,
+    /// The id of the rule that decided.
+    pub rule: &'static str,
+    /// Why, in one sentence.
+    pub why: &'static str,
+    /// The data centre to go to.
+    pub dc: Option<u32>,
+    /// How long to wait before the same is tried again.
+    pub retry_after: Option<Span>,
+    /// The canonical name of the error, without its number: `FLOOD_WAIT`. For an error without
+    /// one, its code: `CODE_555`.
+    pub name: String,
+    /// When it happened, as the caller says; none is now.
+    pub occurred_at: Option<Time>,
+}
+
+/// How long something lasts, counted from the error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// There is no end, or it is not known.
+    Open,
+    /// So long; within reason already.
+    Length(Span),
+    /// Until a date, which is believed within reason only.
+    Date(Time),
+    /// The first time so long; each time that it comes back after it was over, twice as long.
+    Growing {
+        /// The first length.
+        first: Span,
+        /// The greatest length.
+        most: Span,
+    },
 }
 
 /// What to do about an error.
@@ -111,7 +159,7 @@ pub enum Action {
 }
 
 /// What a verdict is about, with its name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Scope {
     /// The request alone.
     Request,
@@ -153,26 +201,80 @@ pub enum OtherSession {
     OtherEgress,
 }
 
-/// Judges a report at a moment.
+/// Says what a report means, whenever it happened.
 #[must_use]
-pub fn judge(report: &Report, now: Time) -> Verdict {
+pub fn assess(report: &Report) -> Assessment {
     let seen = name::sight(report);
     let rule = Rule::find(&seen.name, seen.code);
     let ruling = rule.ruling(&seen.name, &seen.method, report);
-    // A wait counts from the error, however late it is reported. No error is of tomorrow.
-    let since = report.occurred_at.map_or(now, |at| at.min(now));
     let retries = ruling.action == Action::Retry;
-    Verdict {
+    Assessment {
         action: ruling.action,
         scope: Scope::of(ruling.place, ruling.action, &seen.method, &report.peer),
         reach: ruling.reach,
-        until: if retries { None } else { ruling.wait.end(seen.argument, since) },
+        term: if retries { Term::Open } else { ruling.wait.term(seen.argument) },
         other_session: ruling.other,
         rule: rule.id,
         why: ruling.why,
         dc: target(ruling.action, &seen, report),
         retry_after: if retries { ruling.wait.first() } else { None },
         name: if seen.name.is_empty() { format!("CODE_{}", seen.code) } else { seen.name },
+        occurred_at: report.occurred_at,
+    }
+}
+
+/// Judges a report at a moment.
+#[must_use]
+pub fn judge(report: &Report, now: Time) -> Verdict {
+    assess(report).at(now)
+}
+
+impl Assessment {
+    /// The verdict at a moment, for a session that meets the error for the first time.
+    #[must_use]
+    pub fn at(self, now: Time) -> Verdict {
+        let until = self.term.end(self.since(now), 0);
+        Verdict {
+            action: self.action,
+            scope: self.scope,
+            reach: self.reach,
+            until,
+            other_session: self.other_session,
+            rule: self.rule,
+            why: self.why,
+            dc: self.dc,
+            retry_after: self.retry_after,
+            name: self.name,
+        }
+    }
+
+    /// The moment that waits count from. It is that of the error, however late it is reported; no
+    /// error is of tomorrow.
+    #[must_use]
+    pub fn since(&self, now: Time) -> Time {
+        self.occurred_at.map_or(now, |at| at.min(now))
+    }
+
+    /// Whether something must be kept closed until an end.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.action.closes() && self.scope != Scope::Request && self.term != Term::Open
+    }
+}
+
+impl Term {
+    /// When it ends if it began at `since`, having come back so many times.
+    #[must_use]
+    pub fn end(self, since: Time, times: u32) -> Option<Time> {
+        Some(match self {
+            Self::Open => return None,
+            Self::Length(length) => since + length,
+            Self::Date(date) => since + date.since(since).clamp(SHORTEST_WAIT, FARTHEST_DATE),
+            Self::Growing { first, most } => {
+                let grown = first.0.saturating_mul(2_u64.saturating_pow(times));
+                since + Span(grown).min(most)
+            }
+        })
     }
 }
 
@@ -180,7 +282,7 @@ impl Verdict {
     /// What the broker must keep closed and until when, if anything.
     #[must_use]
     pub fn closes(&self) -> Option<(&Scope, Time)> {
-        let closes = matches!(self.action, Action::CoolDown | Action::Restricted);
+        let closes = self.action.closes();
         self.until.filter(|_| closes && self.scope != Scope::Request).map(|at| (&self.scope, at))
     }
 
@@ -208,6 +310,12 @@ impl Action {
             Self::App => "APP",
         }
     }
+
+    /// Whether the broker keeps the scope closed for it.
+    #[must_use]
+    pub const fn closes(self) -> bool {
+        matches!(self, Self::CoolDown | Self::Restricted)
+    }
 }
 
 impl Scope {
@@ -219,6 +327,25 @@ impl Scope {
             Self::Method(name) | Self::Peer(name) => name,
             Self::Capability(capability) => capability.name(),
         }
+    }
+
+    /// What tells scopes apart, however their subjects were spelled.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Request => "request".to_owned(),
+            Self::Session => "session".to_owned(),
+            Self::Egress => "egress".to_owned(),
+            Self::Method(name) => format!("method:{}", method_key(name)),
+            Self::Peer(name) => format!("peer:{name}"),
+            Self::Capability(capability) => format!("capability:{}", capability.name()),
+        }
+    }
+
+    /// Whether it closes the whole session.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::Session | Self::Egress)
     }
 
     /// Fills a place with the report's names.
@@ -255,21 +382,23 @@ impl Wait {
         }
     }
 
-    /// When a wait ends that began at `since`.
-    fn end(self, argument: Option<i64>, since: Time) -> Option<Time> {
+    /// How long it is, within reason.
+    fn term(self, argument: Option<i64>) -> Term {
         let length = match (self, argument) {
-            (Self::Unknown | Self::Fixed(_) | Self::Growing { .. }, _) | (_, None) => {
-                self.first()?
-            }
+            (Self::Growing { first, most }, _) => return Term::Growing { first, most },
+            (Self::Unknown | Self::Fixed(_), _) | (_, None) => match self.first() {
+                Some(length) => length,
+                None => return Term::Open,
+            },
             (Self::DateOrSeconds, Some(date)) if date > FIRST_DATE => {
-                let date = Time(u64::try_from(date).unwrap_or(u64::MAX).saturating_mul(1000));
-                return Some(since + date.since(since).clamp(SHORTEST_WAIT, FARTHEST_DATE));
+                let secs = u64::try_from(date).unwrap_or(u64::MAX);
+                return Term::Date(Time(secs.saturating_mul(1000)));
             }
             (Self::Seconds { margin }, Some(count)) => Span(length_of(count, 1).0 + margin.0),
             (Self::Minutes, Some(count)) => length_of(count, 60),
             (Self::DateOrSeconds, Some(count)) => length_of(count, 1),
         };
-        Some(since + length.clamp(SHORTEST_WAIT, LONGEST_WAIT))
+        Term::Length(length.clamp(SHORTEST_WAIT, LONGEST_WAIT))
     }
 }
 

@@ -352,7 +352,8 @@ fn refused(refusal: Refusal) -> Answer {
         }
         Refusal::PoolPaused { pool } => needs_active(&reasons::POOL_PAUSED, &pool),
         Refusal::PoolDraining { pool } => needs_active(&reasons::POOL_DRAINING, &pool),
-        Refusal::PoolBusy { pool, counts, next } => {
+        Refusal::PoolBusy { pool, counts, next }
+        | Refusal::PoolFloodWait { pool, counts, next } => {
             let (entry, detail) = match next.cause {
                 ReleaseCause::Lease | ReleaseCause::Rest => (&reasons::POOL_BUSY, Detail::None),
                 ReleaseCause::CoolDown => {

@@ -21,9 +21,9 @@ use super::{Error, Health, Result, Store};
 use crate::{
     clock::Clock,
     pool::{
-        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange,
-        PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName,
-        SessionView, Span, Time,
+        Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
+        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome,
+        SessionName, SessionView, Span, Time, verdict::Scope,
     },
 };
 
@@ -104,6 +104,11 @@ impl EmbeddedStore {
         })
         .await
     }
+}
+
+/// What a verb answers that this engine has not learned yet.
+fn not_yet() -> Error {
+    Error::Broken("this engine does not do this yet".to_owned())
 }
 
 /// Locks the memory. A rule that panicked may have left it half changed, so nothing is granted
@@ -190,8 +195,45 @@ impl Store for EmbeddedStore {
         self.with_lease(lease, |pool, now| pool.renew(lease, key, ttl, now)).await
     }
 
-    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
-        self.with_lease(lease, |pool, now| pool.release(lease, key, rest, now)).await
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        key: &KeyId,
+        rest: Span,
+        error: Option<&Assessment>,
+    ) -> Result<(ReleaseOutcome, Option<Effect>)> {
+        if error.is_some() {
+            return Err(not_yet());
+        }
+        let released = self.with_lease(lease, |pool, now| pool.release(lease, key, rest, now));
+        Ok((released.await?, None))
+    }
+
+    async fn report(&self, _lease: &LeaseId, _key: &KeyId, _error: &Assessment) -> Result<Effect> {
+        Err(not_yet())
+    }
+
+    async fn afflict(
+        &self,
+        _pool: &PoolName,
+        _account: i64,
+        _by: &KeyId,
+        _error: &Assessment,
+    ) -> Result<u32> {
+        Err(not_yet())
+    }
+
+    async fn clear_cool_down(
+        &self,
+        _pool: &PoolName,
+        _session: Option<&SessionName>,
+        _scope: &Scope,
+    ) -> Result<Option<SessionView>> {
+        Err(not_yet())
+    }
+
+    async fn explain(&self, _pool: &PoolName, _ask: Ask) -> Result<SessionName> {
+        Err(not_yet())
     }
 
     async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {

@@ -32,9 +32,9 @@ use self::{
 };
 use super::{Error, Health, Result, Store};
 use crate::pool::{
-    Ask, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret, NewSession, Policy, PolicyChange,
-    PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName, SessionState,
-    SessionView, Span,
+    Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret, NewSession,
+    Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome,
+    SessionName, SessionState, SessionView, Span, verdict::Scope,
 };
 
 pub use options::{ClockSource, Options};
@@ -258,19 +258,55 @@ impl Store for RedisStore {
         Ok(renewed)
     }
 
-    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        key: &KeyId,
+        rest: Span,
+        error: Option<&Assessment>,
+    ) -> Result<(ReleaseOutcome, Option<Effect>)> {
+        if error.is_some() {
+            return Err(not_yet());
+        }
         let mut patience = Patience::new();
         let call =
             self.lease_call(Verb::Release, lease).with(key.as_str()).with(millis(Some(rest)));
         let reply = self.inner.link.run(&call, &mut patience).await?;
         if reply.is("already_ended") && !patience.in_doubt() {
-            return Ok(ReleaseOutcome::AlreadyEnded);
+            return Ok((ReleaseOutcome::AlreadyEnded, None));
         }
         // An end after a lost reply is taken for this call's own doing.
         if !reply.is("already_ended") {
             reply.expect("released", About::session(&lease.pool, &lease.session))?;
         }
-        Ok(ReleaseOutcome::Released)
+        Ok((ReleaseOutcome::Released, None))
+    }
+
+    async fn report(&self, _lease: &LeaseId, _key: &KeyId, _error: &Assessment) -> Result<Effect> {
+        Err(not_yet())
+    }
+
+    async fn afflict(
+        &self,
+        _pool: &PoolName,
+        _account: i64,
+        _by: &KeyId,
+        _error: &Assessment,
+    ) -> Result<u32> {
+        Err(not_yet())
+    }
+
+    async fn clear_cool_down(
+        &self,
+        _pool: &PoolName,
+        _session: Option<&SessionName>,
+        _scope: &Scope,
+    ) -> Result<Option<SessionView>> {
+        Err(not_yet())
+    }
+
+    async fn explain(&self, _pool: &PoolName, _ask: Ask) -> Result<SessionName> {
+        Err(not_yet())
     }
 
     async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {
@@ -347,6 +383,11 @@ impl Drop for Doubt<'_> {
             let _ = inner.link.run(&call, &mut Patience::lasting(RECALL)).await;
         });
     }
+}
+
+/// What a verb answers that this engine has not learned yet.
+fn not_yet() -> Error {
+    Error::Broken("this engine does not do this yet".to_owned())
 }
 
 /// A name that nothing else has.

@@ -67,7 +67,8 @@ impl Broker {
     }
 
     async fn release(&self, lease: &LeaseId) -> Result<ReleaseOutcome> {
-        self.store.release(lease, &key(ANN), Span::ZERO).await
+        let released = self.store.release(lease, &key(ANN), Span::ZERO, None).await;
+        released.map(|(outcome, _)| outcome)
     }
 
     async fn all_are_free(&self) {

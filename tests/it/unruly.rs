@@ -11,8 +11,9 @@ use std::{
 use async_trait::async_trait;
 use telegate::{
     pool::{
-        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange,
-        PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, SessionName, SessionView, Span,
+        Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
+        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, SessionName,
+        SessionView, Span, verdict::Scope,
     },
     store::{Error, Health, Result, Store},
 };
@@ -138,8 +139,41 @@ impl Store for Unruly {
         self.inner.renew(lease, key, ttl).await
     }
 
-    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
-        self.inner.release(lease, key, rest).await
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        key: &KeyId,
+        rest: Span,
+        error: Option<&Assessment>,
+    ) -> Result<(ReleaseOutcome, Option<Effect>)> {
+        self.inner.release(lease, key, rest, error).await
+    }
+
+    async fn report(&self, lease: &LeaseId, key: &KeyId, error: &Assessment) -> Result<Effect> {
+        self.inner.report(lease, key, error).await
+    }
+
+    async fn afflict(
+        &self,
+        pool: &PoolName,
+        account: i64,
+        by: &KeyId,
+        error: &Assessment,
+    ) -> Result<u32> {
+        self.inner.afflict(pool, account, by, error).await
+    }
+
+    async fn clear_cool_down(
+        &self,
+        pool: &PoolName,
+        session: Option<&SessionName>,
+        scope: &Scope,
+    ) -> Result<Option<SessionView>> {
+        self.inner.clear_cool_down(pool, session, scope).await
+    }
+
+    async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
+        self.inner.explain(pool, ask).await
     }
 
     async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {

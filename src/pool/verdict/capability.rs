@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::pattern;
 
 /// A kind of deed. A closed list, so that every engine and client can name each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Capability {
     /// Uploading and downloading files.
     Transfer,
@@ -28,9 +30,23 @@ pub enum Capability {
 }
 
 /// Every capability, its name in the contract, and the methods that need it. A method that ends in
-/// `*` stands for all that begin so.
+/// `*` stands for all that begin so, and a namespace with `.*` for all that are said to be in it.
 const CAPABILITIES: [(Capability, &str, &[&str]); 9] = [
-    (Capability::Transfer, "transfer", &["upload.*"]),
+    (
+        Capability::Transfer,
+        "transfer",
+        &[
+            "upload.*",
+            "upload.getFile",
+            "upload.getWebFile",
+            "upload.getCdnFile",
+            "upload.reuploadCdnFile",
+            "upload.getFileHashes",
+            "upload.getCdnFileHashes",
+            "upload.saveFilePart",
+            "upload.saveBigFilePart",
+        ],
+    ),
     (Capability::Stories, "stories", &["stories.sendStory", "stories.canSendStory"]),
     (
         Capability::Strangers,
@@ -101,16 +117,39 @@ impl Capability {
         CAPABILITIES.iter().map(|row| row.0)
     }
 
-    /// The capability that a method needs, if any.
+    /// The capability that a method needs, if any, however the method is spelled.
     ///
     /// Whether a message goes to a stranger cannot be seen from the method, so sending needs
     /// [`Capability::Strangers`] here: a session that may not write to strangers is not lent to
     /// one that says no more than that it will send.
     #[must_use]
     pub fn needed_by(method: &str) -> Option<Self> {
-        let fits = |pattern: &&str| pattern::matches(pattern, method);
+        let key = method_key(method);
+        let fits = |pattern: &&str| match pattern.strip_suffix(".*") {
+            Some(namespace) => parts(method).rev().nth(1) == Some(namespace),
+            None => pattern::matches(&method_key(pattern), &key),
+        };
         CAPABILITIES.iter().find(|row| row.2.iter().any(fits)).map(|row| row.0)
     }
+}
+
+/// What tells methods apart, however a library spells them: `messages.getHistory`,
+/// `GetHistoryRequest` and `functions.messages.GetHistory` are one.
+///
+/// Methods of one name in two namespaces are one, too. That closes too much rather than too little.
+#[must_use]
+pub fn method_key(method: &str) -> String {
+    let last = parts(method).next_back().unwrap_or_default();
+    let small: String = last.chars().filter(|c| *c != '_').collect::<String>().to_lowercase();
+    match small.trim_end_matches("request") {
+        "" => small,
+        key => key.to_owned(),
+    }
+}
+
+/// The parts of a method's name: mostly its namespace and its own name.
+fn parts(method: &str) -> impl DoubleEndedIterator<Item = &str> {
+    method.split(['.', ':', '/', ' ']).filter(|part| !part.is_empty())
 }
 
 impl fmt::Display for Capability {
@@ -121,7 +160,7 @@ impl fmt::Display for Capability {
 
 #[cfg(test)]
 mod tests {
-    use super::Capability;
+    use super::{Capability, method_key};
 
     #[test]
     fn every_capability_reads_back_from_its_name() {
@@ -139,8 +178,49 @@ mod tests {
             ("messages.sendMedia", Some(Capability::Strangers)),
             ("messages.getHistory", None),
             ("", None),
+            ("upload", None),
+            ("*", None),
+            ("upload.whatever", Some(Capability::Transfer)),
+            ("functions.upload.SaveBigFilePart", Some(Capability::Transfer)),
+            ("GetFileRequest", Some(Capability::Transfer)),
+            ("SendMessageRequest", Some(Capability::Strangers)),
+            ("sendMessage", Some(Capability::Strangers)),
+            ("telethon.tl.functions.channels.InviteToChannelRequest", Some(Capability::Strangers)),
+            ("functions::stories::SendStory", Some(Capability::Stories)),
+            ("messages.composeMessageWithAI", Some(Capability::Extras)),
+            ("ComposeMessageWithAIRequest", Some(Capability::Extras)),
+            ("sendMessages", None),
         ] {
             assert_eq!(Capability::needed_by(method), wanted, "{method}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_of_a_method_has_one_key() {
+        for (spellings, key) in [
+            (
+                &[
+                    "messages.getHistory",
+                    "messages.GetHistory",
+                    "GetHistory",
+                    "GetHistoryRequest",
+                    "functions.messages.GetHistory",
+                    "telethon.tl.functions.messages.GetHistoryRequest",
+                    "functions::messages::GetHistory",
+                    "get_history",
+                    " getHistory ",
+                ][..],
+                "gethistory",
+            ),
+            // The name ends in `Request` by itself, and a class of it twice.
+            (&["messages.hideChatJoinRequest", "HideChatJoinRequestRequest"], "hidechatjoin"),
+            (&["request", "Request", "x.Request"], "request"),
+            (&["", ".", "_"], ""),
+            (&["Ärger.ÄNDERN"], "ändern"),
+        ] {
+            for spelling in spellings {
+                assert_eq!(method_key(spelling), key, "{spelling}");
+            }
         }
     }
 }

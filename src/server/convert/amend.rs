@@ -24,6 +24,7 @@ pub(super) fn policy_change(check: &mut Check, wire: &v1::PoolPolicy) -> PolicyC
         rest: span("rest", wire.rest.as_ref()),
         drain: span("drain", wire.drain.as_ref()),
         max_waiters: wire.max_waiters,
+        escalation: None,
     }
 }
 

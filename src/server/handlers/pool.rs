@@ -47,7 +47,7 @@ impl PoolService {
     ) -> Result<v1::ReleaseResponse, Fault> {
         let (id, rest) = convert::release(&request)?;
         caller.enter(&id.pool)?;
-        let outcome = self.store.release(&id, &caller.key(), rest).await?;
+        let (outcome, _) = self.store.release(&id, &caller.key(), rest, None).await?;
         let outcome = convert::release_outcome(outcome).into();
         Ok(v1::ReleaseResponse { outcome, verdict: None })
     }

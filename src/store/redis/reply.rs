@@ -82,6 +82,7 @@ struct KeptEnd {
     epoch: u64,
     cause: EndCause,
     at: Time,
+    holder: Option<KeyId>,
 }
 
 impl Reply {
@@ -110,7 +111,7 @@ impl Reply {
         let counts = fields.counts()?;
         let next = fields.next_release()?;
         let status = PoolStatus::derive(record.mode, counts, next, at);
-        Ok(PoolView { record, status })
+        Ok(PoolView { record, status, brakes: Vec::new() })
     }
 
     /// `{session, now, what is known of it, how it stands}`
@@ -138,7 +139,7 @@ impl Reply {
         let replayed = fields.flag()?;
         let view = fields.shown_session(at)?;
         let lease = view.standing.lease.ok_or_else(|| broken("a grant without a lease"))?;
-        Ok(Grant { lease, record: view.record, replayed, at })
+        Ok(Grant { lease, record: view.record, cool_downs: Vec::new(), replayed, at })
     }
 
     /// `{lease, how the session stands}`
@@ -305,6 +306,7 @@ fn standing(packed: &[u8]) -> Result<Standing> {
         rest_until: kept.rest_until,
         invalid: kept.invalid,
         ended: kept.ended.map(KeptEnd::into_ended).transpose()?,
+        ..Standing::default()
     })
 }
 
@@ -328,7 +330,8 @@ impl KeptLease {
 impl KeptEnd {
     fn into_ended(self) -> Result<Ended> {
         let secret = secret(&self.secret)?;
-        Ok(Ended { secret, epoch: self.epoch, cause: self.cause, at: self.at })
+        let (cause, at, holder) = (self.cause, self.at, self.holder);
+        Ok(Ended { secret, epoch: self.epoch, cause, at, holder })
     }
 }
 

@@ -1,7 +1,8 @@
 //! What operators change of pools and sessions that are in use.
 
 use telegate::pool::{
-    EndCause, Policy, PolicyChange, PolicyFault, PoolMode, PoolRecord, PoolView, Refusal, Span,
+    EndCause, Escalations, Policy, PolicyChange, PolicyFault, PoolMode, PoolRecord, PoolView,
+    Refusal, Span,
 };
 
 use super::{DRAIN, TICK, TTL, lost, no_pool};
@@ -45,6 +46,7 @@ law! {
             rest: Span::secs(5),
             drain: Span::secs(6),
             max_waiters: 7,
+            escalation: Escalations { method_sessions: 8, ..Escalations::default() },
         };
         let change = PolicyChange {
             min_ttl: Some(policy.min_ttl),
@@ -54,6 +56,7 @@ law! {
             rest: Some(policy.rest),
             drain: Some(policy.drain),
             max_waiters: Some(policy.max_waiters),
+            escalation: Some(policy.escalation),
         };
         assert_eq!(update_pool(t, change).await.unwrap().record.policy, policy);
     }

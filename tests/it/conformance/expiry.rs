@@ -3,7 +3,7 @@
 use telegate::pool::{EndCause, Ended, Policy, SETTLE_LIMIT, SessionState, Span, Time};
 
 use super::{DRAIN, TICK, TTL, sum};
-use crate::harness::stage::{Stage, session, want};
+use crate::harness::stage::{ANN, Stage, key, session, want};
 
 /// Sessions of which more are due at once than one call settles.
 const MANY: usize = 2 * SETTLE_LIMIT + 3;
@@ -43,7 +43,9 @@ law! {
         t.advance(sum(TTL, Span::secs(20)));
         let view = t.get("a").await.unwrap();
         assert_eq!(view.standing.state_until(t.now()), Some(expiry + DRAIN));
-        let ended = Ended { secret: lease.secret, epoch, cause: EndCause::Expired, at: expiry };
+        let holder = Some(key(ANN));
+        let (cause, at) = (EndCause::Expired, expiry);
+        let ended = Ended { secret: lease.secret, epoch, cause, at, holder };
         assert_eq!((view.standing.lease, view.standing.ended), (None, Some(ended)));
         assert_eq!(view.standing.last_used, expiry);
         t.advance(Span(9_999));

@@ -65,7 +65,8 @@ law! {
         t.advance(Span::secs(10));
         let at = t.now();
         let standing = t.invalidate("a", why("op", "")).await.unwrap().standing;
-        let ended = Ended { secret: lease.secret, epoch, cause: EndCause::Invalidated, at };
+        let holder = Some(key(ANN));
+        let ended = Ended { secret: lease.secret, epoch, cause: EndCause::Invalidated, at, holder };
         assert_eq!((standing.lease, standing.ended), (None, Some(ended)));
         assert_eq!((standing.last_used, standing.rest_until), (at, at + DRAIN));
         t.advance(Span::secs(10));
@@ -130,7 +131,8 @@ law! {
         let at = t.now();
         assert_eq!(view.standing.state(at), SessionState::Invalid);
         assert_eq!(view.standing.invalid, Some(Invalidation { at, ..why(ANN, "banned") }));
-        let ended = Ended { secret: lease.secret, epoch, cause: EndCause::Surrendered, at };
+        let holder = Some(key(ANN));
+        let ended = Ended { secret: lease.secret, epoch, cause: EndCause::Surrendered, at, holder };
         assert_eq!((view.standing.lease, view.standing.ended), (None, Some(ended)));
         assert_eq!((view.standing.last_used, view.standing.rest_until), (at, Time::default()));
         assert_eq!(t.restore("a").await.unwrap().standing.state(at), SessionState::Ready);

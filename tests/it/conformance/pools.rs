@@ -1,6 +1,6 @@
 //! Pools: made, read, listed, paused, drained, resumed.
 
-use telegate::pool::{Policy, PoolMode, PoolRecord, PoolState, Refusal, Span};
+use telegate::pool::{Escalations, Policy, PoolMode, PoolRecord, PoolState, Refusal, Span};
 
 use super::no_pool;
 use crate::harness::stage::{Stage, lawful, name, pool_name, session, want};
@@ -22,12 +22,26 @@ law! {
             rest: Span(5_005),
             drain: Span(6_006),
             max_waiters: 7,
+            escalation: Escalations {
+                disabled: true,
+                session_methods: 8,
+                session_window: Span(9_009),
+                session_wait: Span(10_010),
+                session_rest: Span(11_011),
+                method_sessions: 12,
+                method_window: Span(13_013),
+                method_wait: Span(14_014),
+                method_brake: Span(15_015),
+            },
         };
         let view = t.pool(policy.clone()).await;
         let (name, now) = (pool_name("p"), t.now());
         let mode = PoolMode::Active;
         let (created_at, updated_at) = (now, now);
-        let record = PoolRecord { name, policy, mode, created_at, updated_at, past_epoch: 0 };
+        let (brakes, bursts) = (Vec::new(), Vec::new());
+        let past_epoch = 0;
+        let record =
+            PoolRecord { name, policy, mode, created_at, updated_at, past_epoch, brakes, bursts };
         assert_eq!(view.record, record);
         assert_eq!((view.status.state, view.status.at), (PoolState::Empty, now));
         assert_eq!(lawful(t.store.get_pool(&pool_name("p")).await), Ok(view));
@@ -42,6 +56,17 @@ law! {
             rest: Span::hours(24),
             drain: Span::hours(24),
             max_waiters: 100_000,
+            escalation: Escalations {
+                disabled: false,
+                session_methods: 100,
+                session_window: Span::hours(24),
+                session_wait: Span::hours(24 * 14),
+                session_rest: Span::hours(24),
+                method_sessions: 1000,
+                method_window: Span::hours(24),
+                method_wait: Span::hours(24 * 14),
+                method_brake: Span::hours(24),
+            },
         };
         assert_eq!(policy.faults(), []);
         assert_eq!(t.pool(policy.clone()).await.record.policy, policy);

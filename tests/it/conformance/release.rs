@@ -3,7 +3,7 @@
 use telegate::pool::{EndCause, Ended, Policy, PoolMode, ReleaseOutcome, SessionState, Span, Time};
 
 use super::{DRAIN, TICK, TTL, lost, not_holder, sum};
-use crate::harness::stage::{ANN, LeaseIdExt as _, secret, want, why};
+use crate::harness::stage::{ANN, LeaseIdExt as _, key, secret, want, why};
 
 law! {
     async fn a_released_session_is_free_at_once_where_no_rest_is_due(t) {
@@ -15,7 +15,8 @@ law! {
         assert_eq!(t.state("a").await, SessionState::Ready);
         let standing = t.standing("a").await;
         let (cause, at) = (EndCause::Released, t.now());
-        let ended = Ended { secret: lease.secret, epoch, cause, at };
+        let holder = Some(key(ANN));
+        let ended = Ended { secret: lease.secret, epoch, cause, at, holder };
         assert_eq!((standing.lease, standing.ended), (None, Some(ended)));
         assert_eq!((standing.last_used, standing.rest_until), (t.now(), Time::default()));
         assert_eq!(t.next().await, "a");

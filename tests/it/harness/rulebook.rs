@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use telegate::{
     clock::Clock,
     pool::{
-        Ask, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy, PolicyChange,
-        PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, SessionName,
-        SessionView, Span,
+        Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
+        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome,
+        SessionName, SessionView, Span, verdict::Scope,
     },
-    store::{Health, Result, Store},
+    store::{Error, Health, Result, Store},
 };
 use tokio::sync::watch;
 
@@ -31,6 +31,11 @@ impl Rulebook {
     fn realm(&self) -> MutexGuard<'_, Realm> {
         self.realm.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a verb answers that this engine has not learned yet.
+fn not_yet() -> Error {
+    Error::Broken("this engine does not do this yet".to_owned())
 }
 
 #[async_trait]
@@ -104,10 +109,43 @@ impl Store for Rulebook {
         Ok(pool.renew(lease, key, ttl, self.clock.now())?)
     }
 
-    async fn release(&self, lease: &LeaseId, key: &KeyId, rest: Span) -> Result<ReleaseOutcome> {
+    async fn release(
+        &self,
+        lease: &LeaseId,
+        key: &KeyId,
+        rest: Span,
+        _error: Option<&Assessment>,
+    ) -> Result<(ReleaseOutcome, Option<Effect>)> {
         let mut realm = self.realm();
         let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
-        Ok(pool.release(lease, key, rest, self.clock.now())?)
+        Ok((pool.release(lease, key, rest, self.clock.now())?, None))
+    }
+
+    async fn report(&self, _lease: &LeaseId, _key: &KeyId, _error: &Assessment) -> Result<Effect> {
+        Err(not_yet())
+    }
+
+    async fn afflict(
+        &self,
+        _pool: &PoolName,
+        _account: i64,
+        _by: &KeyId,
+        _error: &Assessment,
+    ) -> Result<u32> {
+        Err(not_yet())
+    }
+
+    async fn clear_cool_down(
+        &self,
+        _pool: &PoolName,
+        _session: Option<&SessionName>,
+        _scope: &Scope,
+    ) -> Result<Option<SessionView>> {
+        Err(not_yet())
+    }
+
+    async fn explain(&self, _pool: &PoolName, _ask: Ask) -> Result<SessionName> {
+        Err(not_yet())
     }
 
     async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {

@@ -199,12 +199,13 @@ impl Stage {
         lease: &LeaseId,
         rest: Span,
     ) -> Answer<ReleaseOutcome> {
-        lawful(self.store.release(lease, &key(ANN), rest).await)
+        lawful(self.store.release(lease, &key(ANN), rest, None).await).map(|(outcome, _)| outcome)
     }
 
     /// Gives back with somebody's key.
     pub(crate) async fn release_as(&self, lease: &LeaseId, by: &str) -> Answer<ReleaseOutcome> {
-        lawful(self.store.release(lease, &key(by), Span::ZERO).await)
+        let released = self.store.release(lease, &key(by), Span::ZERO, None).await;
+        lawful(released).map(|(outcome, _)| outcome)
     }
 
     /// Takes a lease's session out of the pool.
@@ -375,6 +376,9 @@ impl Want {
             ttl: self.ttl,
             selector: Selector::parse(self.selector).expect("the case's selector is right"),
             session: self.session.map(name),
+            methods: Vec::new(),
+            peer: None,
+            probe: false,
             request: self.request.map(tag),
             secret: self.again.map_or_else(fresh, |(secret, _)| secret),
             retried_for: self.again.map(|(_, since)| since),

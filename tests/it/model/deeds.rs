@@ -33,6 +33,7 @@ pub(super) enum Deed {
 
 /// What came of a deed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are a few at a time")]
 pub(super) enum Outcome {
     Done,
     Pool(Answer<PoolView>),
@@ -80,7 +81,8 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             Outcome::Renewed(lawful(store.renew(&lease, &key(by), ttl).await))
         }
         Deed::Release(lease, by, rest) => {
-            Outcome::Released(lawful(store.release(&lease, &key(by), rest).await))
+            let released = lawful(store.release(&lease, &key(by), rest, None).await);
+            Outcome::Released(released.map(|(outcome, _)| outcome))
         }
         Deed::Surrender(lease, why) => Outcome::Session(lawful(store.surrender(&lease, why).await)),
         Deed::Invalidate(pool, name, why) => {

@@ -95,7 +95,13 @@ end
 local function end_lease(standing, cause, at)
   local lease = standing.lease
   standing.lease = nil
-  standing.ended = { secret = lease.secret, epoch = lease.epoch, cause = cause, at = at }
+  standing.ended = {
+    secret = lease.secret,
+    epoch = lease.epoch,
+    cause = cause,
+    at = at,
+    holder = lease.key,
+  }
   if cause ~= 'Undone' then
     standing.last_used = at
   end

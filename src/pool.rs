@@ -6,14 +6,19 @@
 
 mod acquire;
 mod amend;
+mod choose;
+mod escalation;
 mod flood;
 mod keep;
 mod lease;
 mod members;
 mod name;
 mod policy;
+mod ranked;
 mod realm;
 mod refusal;
+mod report;
+mod seats;
 mod selector;
 mod session;
 mod settle;
@@ -24,6 +29,8 @@ pub mod verdict;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
+
+use self::seats::Seats;
 
 pub use acquire::{Ask, Grant};
 pub use flood::{
@@ -96,22 +103,18 @@ enum Change {
 }
 
 /// A named set of sessions with one policy.
-///
-/// Every session that is not INVALID stands in exactly one of `free`, `leases` and `rests`.
 #[derive(Debug)]
 pub struct Pool {
     record: PoolRecord,
     sessions: BTreeMap<SessionName, Session>,
-    /// Free sessions; the least recently used is first.
-    free: BTreeSet<(Time, SessionName)>,
-    /// Leased sessions by expiry.
-    leases: BTreeSet<(Time, SessionName)>,
-    /// Resting sessions by the end of their rest.
-    rests: BTreeSet<(Time, SessionName)>,
+    /// How they stand, in every order that a verb looks for them.
+    seats: Seats,
     /// Living leases by the request that they answer.
     requests: HashMap<(KeyId, String), SessionName>,
     /// Sessions by label, for selectors that few match.
     labelled: HashMap<(String, String), BTreeSet<SessionName>>,
+    /// Sessions by account, where that is known.
+    accounts: HashMap<i64, BTreeSet<SessionName>>,
     changes: Vec<Change>,
 }
 
@@ -148,11 +151,10 @@ impl Pool {
         let mut pool = Self {
             record,
             sessions: BTreeMap::new(),
-            free: BTreeSet::new(),
-            leases: BTreeSet::new(),
-            rests: BTreeSet::new(),
+            seats: Seats::default(),
             requests: HashMap::new(),
             labelled: HashMap::new(),
+            accounts: HashMap::new(),
             changes: Vec::new(),
         };
         for (record, standing) in sessions {
@@ -240,34 +242,24 @@ impl Pool {
         for (key, value) in record.labels.clone() {
             self.labelled.entry((key, value)).or_default().insert(name.clone());
         }
+        if let Some(account) = record.account_id {
+            self.accounts.entry(account).or_default().insert(name.clone());
+        }
         self.sessions.insert(name, Session { record, standing });
     }
 
     fn index(&mut self, name: &SessionName, standing: &Standing) {
-        if standing.invalid.is_some() {
-            return;
-        }
-        if let Some(lease) = &standing.lease {
-            self.leases.insert((lease.expires_at, name.clone()));
-            if let Some(tag) = &lease.request {
-                self.requests.insert((lease.holder.key.clone(), tag.id.clone()), name.clone());
-            }
-        } else if standing.rest_until > Time::default() {
-            self.rests.insert((standing.rest_until, name.clone()));
-        } else {
-            self.free.insert((standing.last_used, name.clone()));
+        self.seats.put(name, standing);
+        if let Some(request) = standing.lease.as_ref().and_then(Lease::request_key) {
+            self.requests.insert(request, name.clone());
         }
     }
 
     fn unindex(&mut self, name: &SessionName, standing: &Standing) {
-        if let Some(lease) = &standing.lease {
-            self.leases.remove(&(lease.expires_at, name.clone()));
-            if let Some(tag) = &lease.request {
-                self.requests.remove(&(lease.holder.key.clone(), tag.id.clone()));
-            }
+        self.seats.take(name, standing);
+        if let Some(request) = standing.lease.as_ref().and_then(Lease::request_key) {
+            self.requests.remove(&request);
         }
-        self.rests.remove(&(standing.rest_until, name.clone()));
-        self.free.remove(&(standing.last_used, name.clone()));
     }
 }
 

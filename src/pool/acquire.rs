@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CoolDown, EndCause, Holder, KeyId, Lease, LeaseId, LeaseSecret, NextRelease, Pool, PoolMode,
-    Refusal, ReleaseCause, RequestTag, Requirement, Selector, SessionName, SessionRecord, Span,
-    Time,
+    CoolDown, EndCause, Holder, KeyId, Lease, LeaseId, LeaseSecret, Pool, PoolMode, Refusal,
+    RequestTag, Selector, SessionName, SessionRecord, Span, Time,
+    choose::Wish,
     verdict::{Capability, Scope},
 };
 
@@ -77,6 +77,22 @@ impl Pool {
         if let Some(grant) = self.replay(ask, now)? {
             return Ok(grant);
         }
+        let name = self.pick(ask, now)?;
+        Ok(self.grant(&name, ask, now))
+    }
+
+    /// Which session an Acquire would get. What makes the ask safe to repeat is ignored.
+    ///
+    /// # Errors
+    ///
+    /// The refusals of the contract's Acquire.
+    pub fn explain(&mut self, ask: &Ask, now: Time) -> Result<SessionName, Refusal> {
+        self.settle(now);
+        self.pick(ask, now)
+    }
+
+    /// The session that an ask gets, if it is no repetition.
+    fn pick(&mut self, ask: &Ask, now: Time) -> Result<SessionName, Refusal> {
         match self.record.mode {
             PoolMode::Active => {}
             PoolMode::Paused => return Err(Refusal::PoolPaused { pool: self.name() }),
@@ -89,10 +105,9 @@ impl Pool {
             self.session(name)?;
             self.settle_session(name, now);
         }
-        match self.choose(ask) {
-            Some(name) => Ok(self.grant(&name, ask, now)),
-            None => Err(self.why_none(ask, now)),
-        }
+        let wish = Wish::of(ask);
+        self.settle_scopes(&wish.scopes, now);
+        self.choose(&wish, now)
     }
 
     /// Takes back a grant that could not be delivered, unless another call was given it too: its
@@ -158,57 +173,7 @@ impl Pool {
             let lease = self.sessions.get(*name).and_then(|s| s.standing.lease.as_ref());
             lease.is_some_and(|lease| lease.secret == secret)
         };
-        self.leases.iter().map(|(_, name)| name).find(holds).cloned()
-    }
-
-    fn choose(&self, ask: &Ask) -> Option<SessionName> {
-        let free = |name: &SessionName| {
-            let session = self.sessions.get(name)?;
-            let seat = (session.standing.last_used, name.clone());
-            self.free.contains(&seat).then_some(seat)
-        };
-        if let Some(name) = &ask.session {
-            return free(name).filter(|_| self.matches(name, &ask.selector)).map(|(_, name)| name);
-        }
-        match self.rarest(&ask.selector) {
-            Some(few) => few
-                .into_iter()
-                .filter(|name| self.matches(name, &ask.selector))
-                .filter_map(free)
-                .min()
-                .map(|(_, name)| name),
-            None => self
-                .free
-                .iter()
-                .map(|(_, name)| name)
-                .find(|name| self.matches(name, &ask.selector))
-                .cloned(),
-        }
-    }
-
-    /// The sessions that could match, when the selector names a label so rare that looking at each
-    /// of them costs less than walking along the free ones.
-    fn rarest(&self, selector: &Selector) -> Option<Vec<&SessionName>> {
-        let labelled = |requirement: &Requirement| match requirement {
-            Requirement::In(key, values) => Some(
-                values
-                    .iter()
-                    .filter_map(|value| self.labelled.get(&(key.clone(), value.clone())))
-                    .collect::<Vec<_>>(),
-            ),
-            _ => None,
-        };
-        let size = |sets: &Vec<&std::collections::BTreeSet<SessionName>>| {
-            sets.iter().map(|set| set.len()).sum::<usize>()
-        };
-        let rarest = selector.requirements().iter().filter_map(labelled).min_by_key(size)?;
-        let few = size(&rarest);
-        (few * few <= self.free.len().max(256)).then(|| rarest.into_iter().flatten().collect())
-    }
-
-    fn matches(&self, name: &SessionName, selector: &Selector) -> bool {
-        selector.is_empty()
-            || self.sessions.get(name).is_some_and(|s| selector.matches(&s.record.labels))
+        self.seats.leases.iter().map(|(_, name)| name).find(holds).cloned()
     }
 
     fn grant(&mut self, name: &SessionName, ask: &Ask, now: Time) -> Grant {
@@ -235,44 +200,6 @@ impl Pool {
         let lease = session.standing.lease.clone().expect("it was granted above");
         let cool_downs = session.standing.running(now);
         Grant { lease, record: session.record.clone(), cool_downs, replayed: false, at: now }
-    }
-
-    fn why_none(&self, ask: &Ask, now: Time) -> Refusal {
-        let (pool, counts) = (self.name(), self.counts(now));
-        let matching = |name: &SessionName| {
-            ask.session.as_ref().is_none_or(|wanted| wanted == name)
-                && self.matches(name, &ask.selector)
-        };
-        match self.next_release(now, matching) {
-            Some(next) => Refusal::PoolBusy { pool, counts, next },
-            None if self.sessions.keys().any(matching) => Refusal::PoolDepleted { pool, counts },
-            None => Refusal::NoMatchingSession { pool, selector: ask.selector.clone(), counts },
-        }
-    }
-
-    /// The soonest end of a lease or rest among some sessions. What is due but not settled counts
-    /// as ending now.
-    pub(super) fn next_release(
-        &self,
-        now: Time,
-        matching: impl Fn(&SessionName) -> bool,
-    ) -> Option<NextRelease> {
-        let soonest = |seats: &std::collections::BTreeSet<(Time, SessionName)>| {
-            seats.iter().find(|(_, name)| matching(name)).map(|(at, _)| *at)
-        };
-        let lease = soonest(&self.leases).map(|at| (at, ReleaseCause::Lease));
-        let rest = soonest(&self.rests).map(|at| (at, ReleaseCause::Rest));
-        let (at, cause) = match (lease, rest) {
-            (Some(lease), Some(rest)) => {
-                if rest.0 <= lease.0 {
-                    rest
-                } else {
-                    lease
-                }
-            }
-            (lease, rest) => lease.or(rest)?,
-        };
-        Some(NextRelease { after: at.since(now), cause })
     }
 
     /// Who may use a lease: its holder's key.

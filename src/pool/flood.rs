@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Holder, KeyId, SessionName, SessionState, Time, verdict::Scope};
+use super::{Holder, KeyId, SessionName, SessionState, Standing, Time, verdict::Scope};
 
 /// The most cool-downs that a session has at once. When one more comes, the narrow one that ends
 /// first is dropped and the whole session cools down until its end.
@@ -131,6 +131,64 @@ impl Escalation {
             Self::E5 => {
                 "The session has more cool-downs than are kept: it rests until the soonest end."
             }
+        }
+    }
+}
+
+/// What entering a cool-down came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entered {
+    /// The end of what now stands for the scope.
+    pub(super) until: Time,
+    /// Whether there were too many.
+    pub(super) overflowed: bool,
+}
+
+impl Standing {
+    /// Enters a cool-down: for each scope the one that ends later stays. One that is over is not
+    /// entered.
+    pub(super) fn enter(&mut self, entry: CoolDown, now: Time) -> Entered {
+        let until = if entry.until > now {
+            lengthen(&mut self.cool_downs, entry)
+        } else {
+            let key = entry.scope.key();
+            let standing = self.cool_downs.iter().find(|e| e.scope.key() == key);
+            standing.map_or(entry.until, |e| e.until.max(entry.until))
+        };
+        let overflowed = self.cool_downs.len() > MAX_COOL_DOWNS;
+        while self.cool_downs.len() > MAX_COOL_DOWNS {
+            self.widen();
+        }
+        Entered { until, overflowed }
+    }
+
+    /// Makes room: the narrow cool-down that ends first becomes one of the whole session.
+    fn widen(&mut self) {
+        let narrow = |entry: &&CoolDown| !entry.scope.is_whole();
+        let first = self.cool_downs.iter().filter(narrow).min_by_key(|entry| entry.until).cloned();
+        let Some(first) = first else { return };
+        self.cool_downs.retain(|entry| entry.scope != first.scope);
+        let rule = Escalation::E5.id().to_owned();
+        lengthen(&mut self.cool_downs, CoolDown { scope: Scope::Session, rule, ..first });
+    }
+}
+
+/// Enters a cool-down into some that are sorted by key, and tells the end of the one that stands:
+/// the one that ends later, with its rule and cause.
+pub(super) fn lengthen(entries: &mut Vec<CoolDown>, entry: CoolDown) -> Time {
+    let key = entry.scope.key();
+    match entries.binary_search_by(|standing| standing.scope.key().cmp(&key)) {
+        Ok(at) => {
+            let standing = &mut entries[at];
+            if entry.until > standing.until {
+                *standing = CoolDown { scope: standing.scope.clone(), ..entry };
+            }
+            standing.until
+        }
+        Err(at) => {
+            let until = entry.until;
+            entries.insert(at, entry);
+            until
         }
     }
 }

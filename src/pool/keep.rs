@@ -1,7 +1,8 @@
 //! Keeping and giving back: renew, release, invalidate by lease.
 
 use super::{
-    EndCause, Invalidation, KeyId, Lease, LeaseId, Pool, PoolMode, Refusal, SessionView, Span, Time,
+    Assessment, Effect, EndCause, Invalidation, KeyId, Lease, LeaseId, Pool, PoolMode, Refusal,
+    SessionView, Span, Time,
 };
 
 /// What a Release did.
@@ -42,7 +43,8 @@ impl Pool {
         self.held(id, key, now)
     }
 
-    /// Gives a session back. Twice is in order.
+    /// Gives a session back, after taking note of the error that ended the work, if one did. Twice
+    /// is in order. The error is taken note of also where the release is refused.
     ///
     /// # Errors
     ///
@@ -52,25 +54,31 @@ impl Pool {
         id: &LeaseId,
         key: &KeyId,
         rest: Span,
+        error: Option<&Assessment>,
         now: Time,
-    ) -> Result<ReleaseOutcome, Refusal> {
+    ) -> Result<(ReleaseOutcome, Option<Effect>), Refusal> {
         self.settle(now);
-        match self.held(id, key, now) {
-            Ok(_) => {
+        let effect = error.and_then(|error| self.take_note(id, key, error, now).ok());
+        let outcome = match self.held(id, key, now) {
+            Ok(lease) => {
                 let rest = rest.max(self.record.policy.rest);
                 self.restand(&id.session, |standing| {
+                    if error.is_none() && standing.is_probed_by(lease.epoch) {
+                        standing.suspect = None;
+                    }
                     standing.end_lease(EndCause::Released, now);
                     standing.rest(now, rest);
                 });
-                Ok(ReleaseOutcome::Released)
+                ReleaseOutcome::Released
             }
             Err(Refusal::LeaseLost { cause, .. })
                 if cause.by_holder() || cause == EndCause::Superseded =>
             {
-                Ok(ReleaseOutcome::AlreadyEnded)
+                ReleaseOutcome::AlreadyEnded
             }
-            Err(refusal) => Err(refusal),
-        }
+            Err(refusal) => return Err(refusal),
+        };
+        Ok((outcome, effect))
     }
 
     /// Takes the session of a lease out of the pool, for its holder. Twice is in order.
@@ -97,7 +105,7 @@ impl Pool {
     }
 
     /// The lease, if this key holds it; what became of it, if not.
-    fn held(&mut self, id: &LeaseId, key: &KeyId, now: Time) -> Result<Lease, Refusal> {
+    pub(super) fn held(&mut self, id: &LeaseId, key: &KeyId, now: Time) -> Result<Lease, Refusal> {
         self.settle_session(&id.session, now);
         let Some(session) = self.sessions.get(&id.session) else {
             return Err(Refusal::LeaseNotFound);

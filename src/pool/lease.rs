@@ -120,6 +120,13 @@ pub struct Lease {
     pub deliveries: u32,
 }
 
+impl Lease {
+    /// What tells the request that it answers from all others.
+    pub(super) fn request_key(&self) -> Option<(KeyId, String)> {
+        self.request.as_ref().map(|tag| (self.holder.key.clone(), tag.id.clone()))
+    }
+}
+
 /// How a lease ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndCause {

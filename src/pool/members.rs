@@ -102,6 +102,14 @@ impl Pool {
                 }
             }
         }
+        if let Some(account) = session.record.account_id
+            && let Some(names) = self.accounts.get_mut(&account)
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.accounts.remove(&account);
+            }
+        }
         self.changes.push(Change::Removed(name.clone()));
         Ok(session.record)
     }
@@ -149,20 +157,27 @@ impl Pool {
         self.settle(now);
         self.session(name)?;
         self.settle_session(name, now);
-        if self.session(name)?.standing.invalid.is_none() {
-            let drain = self.record.policy.drain;
-            self.restand(name, |standing| {
-                if standing.lease.is_some() {
-                    standing.end_lease(EndCause::Invalidated, now);
-                    standing.rest(now, drain);
-                }
-                standing.invalid = Some(why);
-            });
-        }
+        self.condemn(name, why, now);
         self.view(name, now)
     }
 
-    /// Brings an INVALID session back. A drain that still runs is waited out.
+    /// Makes a session INVALID unless it is. A lease that this ends drains.
+    pub(super) fn condemn(&mut self, name: &SessionName, why: Invalidation, now: Time) {
+        if self.sessions.get(name).is_none_or(|session| session.standing.invalid.is_some()) {
+            return;
+        }
+        let drain = self.record.policy.drain;
+        self.restand(name, |standing| {
+            if standing.lease.is_some() {
+                standing.end_lease(EndCause::Invalidated, now);
+                standing.rest(now, drain);
+            }
+            standing.invalid = Some(why);
+        });
+    }
+
+    /// Brings an INVALID session back, and clears a SUSPECT one. What still runs is waited out: a
+    /// drain, a cool-down.
     ///
     /// # Errors
     ///
@@ -173,7 +188,7 @@ impl Pool {
         self.session(name)?;
         self.settle_session(name, now);
         let standing = &self.session(name)?.standing;
-        if standing.invalid.is_none() {
+        if standing.invalid.is_none() && standing.state(now) != SessionState::Suspect {
             return Err(Refusal::InappropriateState {
                 pool: self.name(),
                 session: name.clone(),
@@ -181,7 +196,11 @@ impl Pool {
                 wanted: WANTED,
             });
         }
-        self.restand(name, |standing| standing.invalid = None);
+        self.restand(name, |standing| {
+            standing.invalid = None;
+            standing.suspect = None;
+            standing.cool_downs.retain(|entry| entry.until > now);
+        });
         self.settle_session(name, now);
         self.view(name, now)
     }

@@ -1,31 +1,26 @@
-//! What is due: expired leases go to drain, ended rests become free.
+//! What is due: expired leases go to drain, ended rests and cool-downs become free.
 
-use super::{EndCause, Ended, Pool, SessionName, Span, Standing, Time};
+use super::{EndCause, Ended, Pool, SessionName, Span, Standing, Time, seats::Line};
 
-/// The most expired leases, and the most ended rests, that one call settles. What is left over is
-/// counted right all the same, and settled by the calls that follow.
+/// The most that one call settles of each kind: expired leases, ended cool-downs of whole sessions,
+/// ended rests, ended narrow cool-downs. What is left over is counted right all the same, and
+/// settled by the calls that follow.
 pub const SETTLE_LIMIT: usize = 64;
 
 impl Pool {
     /// Settles what is due, boundedly.
     pub(super) fn settle(&mut self, now: Time) {
-        for _ in 0..SETTLE_LIMIT {
-            match self.leases.first() {
-                Some((at, name)) if *at <= now => {
-                    let name = name.clone();
-                    self.expire(&name);
-                }
-                _ => break,
-            }
+        for name in due(&self.seats.leases, now) {
+            self.expire(&name);
         }
-        for _ in 0..SETTLE_LIMIT {
-            match self.rests.first() {
-                Some((at, name)) if *at <= now => {
-                    let name = name.clone();
-                    self.end_rest(&name);
-                }
-                _ => break,
-            }
+        for name in due(&self.seats.floods, now) {
+            self.wake(&name, now);
+        }
+        for name in due(&self.seats.rests, now) {
+            self.wake(&name, now);
+        }
+        for name in due(&self.seats.thaws, now) {
+            self.thaw(&name, now);
         }
     }
 
@@ -37,9 +32,31 @@ impl Pool {
         }
         let Some(session) = self.sessions.get(name) else { return };
         let standing = &session.standing;
-        let rests = standing.lease.is_none() && standing.rest_until > Time::default();
-        if rests && standing.rest_until <= now {
-            self.end_rest(name);
+        if standing.invalid.is_some() {
+            if standing.rest_until > Time::default() && standing.rest_until <= now {
+                self.restand(name, |standing| standing.rest_until = Time::default());
+            }
+            return;
+        }
+        let is_over = |until: Time| until > Time::default() && until <= now;
+        if standing.lease.is_none()
+            && standing.suspect.is_none()
+            && is_over(standing.rest_until.max(standing.whole()))
+        {
+            self.wake(name, now);
+        } else if standing.cool_downs.iter().any(|e| !e.scope.is_whole() && e.until <= now) {
+            self.thaw(name, now);
+        }
+    }
+
+    /// Settles what is due of some scopes, because an Acquire asks for them.
+    pub(super) fn settle_scopes(&mut self, scopes: &[String], now: Time) {
+        for scope in scopes {
+            let line = self.seats.line(scope).take(SETTLE_LIMIT);
+            let due = line.take_while(|(at, _)| *at <= now).map(|(_, name)| name.clone());
+            for name in due.collect::<Vec<_>>() {
+                self.thaw(&name, now);
+            }
         }
     }
 
@@ -52,9 +69,25 @@ impl Pool {
         });
     }
 
-    fn end_rest(&mut self, name: &SessionName) {
-        self.restand(name, |standing| standing.rest_until = Time::default());
+    /// Ends a rest, and every cool-down that is over.
+    fn wake(&mut self, name: &SessionName, now: Time) {
+        self.restand(name, |standing| {
+            standing.rest_until = Time::default();
+            standing.cool_downs.retain(|entry| entry.until > now);
+        });
     }
+
+    /// Ends the narrow cool-downs that are over.
+    fn thaw(&mut self, name: &SessionName, now: Time) {
+        self.restand(name, |standing| {
+            standing.cool_downs.retain(|entry| entry.scope.is_whole() || entry.until > now);
+        });
+    }
+}
+
+fn due(line: &Line, now: Time) -> Vec<SessionName> {
+    let due = line.iter().take(SETTLE_LIMIT).take_while(|(at, _)| *at <= now);
+    due.map(|(_, name)| name.clone()).collect()
 }
 
 impl Standing {

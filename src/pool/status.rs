@@ -1,6 +1,6 @@
 //! How a pool stands: counts, state, and what comes free next.
 
-use super::{Pool, PoolMode, Span, Time};
+use super::{Pool, PoolMode, Span, Time, seats::Line};
 
 /// How many sessions are in each state. The states add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,25 +96,27 @@ impl Pool {
     /// How the pool stands.
     pub fn status(&mut self, now: Time) -> PoolStatus {
         self.settle(now);
-        let next = self.next_release(now, |_| true);
+        let next = self.next_release(now);
         PoolStatus::derive(self.record.mode, self.counts(now), next, now)
     }
 
     /// Counts the sessions by state, what is due but not settled included.
     pub(super) fn counts(&self, now: Time) -> PoolCounts {
         let drain = self.record.policy.drain;
-        let due = |seats: &std::collections::BTreeSet<(Time, super::SessionName)>, by: Time| {
-            count(seats.iter().take_while(|(at, _)| *at <= by).count())
-        };
-        let expired = due(&self.leases, now);
-        let drained = if drain == Span::ZERO { expired } else { due(&self.leases, now - drain) };
-        let rested = due(&self.rests, now);
+        let seats = &self.seats;
+        let due =
+            |line: &Line, by: Time| count(line.iter().take_while(|(at, _)| *at <= by).count());
+        let expired = due(&seats.leases, now);
+        let drained = if drain == Span::ZERO { expired } else { due(&seats.leases, now - drain) };
+        let (rested, cooled) = (due(&seats.rests, now), due(&seats.floods, now));
         let total = count(self.sessions.len());
-        let free = count(self.free.len()) + rested + drained;
-        let leased = count(self.leases.len()) - expired;
-        let resting = count(self.rests.len()) - rested + expired - drained;
-        let invalid = total - free - leased - resting;
-        PoolCounts { total, free, leased, resting, invalid, ..PoolCounts::default() }
+        let free = count(seats.free.len()) + rested + cooled + drained;
+        let leased = count(seats.leases.len()) - expired;
+        let resting = count(seats.rests.len()) - rested + expired - drained;
+        let flood_wait = count(seats.floods.len()) - cooled;
+        let suspect = count(seats.suspects.len());
+        let invalid = total - free - leased - resting - flood_wait - suspect;
+        PoolCounts { total, free, leased, resting, flood_wait, suspect, invalid }
     }
 }
 

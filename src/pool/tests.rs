@@ -90,7 +90,7 @@ impl Stage {
             "release" => {
                 let (id, key) = (self.leases[words[2]].clone(), KeyId::new(words[1]));
                 let rest = options.get("rest").map_or(Span::ZERO, |rest| span(rest));
-                said(self.pool().release(&id, &key, rest, now), |o| format!("{o:?}"))
+                said(self.pool().release(&id, &key, rest, None, now), |(o, _)| format!("{o:?}"))
             }
             "surrender" => {
                 let id = self.leases[words[2]].clone();

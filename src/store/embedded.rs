@@ -106,11 +106,6 @@ impl EmbeddedStore {
     }
 }
 
-/// What a verb answers that this engine has not learned yet.
-fn not_yet() -> Error {
-    Error::Broken("this engine does not do this yet".to_owned())
-}
-
 /// Locks the memory. A rule that panicked may have left it half changed, so nothing is granted
 /// from it any more.
 fn lock(memory: &Mutex<Memory>) -> Result<MutexGuard<'_, Memory>> {
@@ -202,38 +197,34 @@ impl Store for EmbeddedStore {
         rest: Span,
         error: Option<&Assessment>,
     ) -> Result<(ReleaseOutcome, Option<Effect>)> {
-        if error.is_some() {
-            return Err(not_yet());
-        }
-        let released = self.with_lease(lease, |pool, now| pool.release(lease, key, rest, now));
-        Ok((released.await?, None))
+        self.with_lease(lease, |pool, now| pool.release(lease, key, rest, error, now)).await
     }
 
-    async fn report(&self, _lease: &LeaseId, _key: &KeyId, _error: &Assessment) -> Result<Effect> {
-        Err(not_yet())
+    async fn report(&self, lease: &LeaseId, key: &KeyId, error: &Assessment) -> Result<Effect> {
+        self.with_lease(lease, |pool, now| pool.report(lease, key, error, now)).await
     }
 
     async fn afflict(
         &self,
-        _pool: &PoolName,
-        _account: i64,
-        _by: &KeyId,
-        _error: &Assessment,
+        pool: &PoolName,
+        account: i64,
+        by: &KeyId,
+        error: &Assessment,
     ) -> Result<u32> {
-        Err(not_yet())
+        self.in_pool(pool, |pool, now| Ok(pool.afflict(account, by, error, now))).await
     }
 
     async fn clear_cool_down(
         &self,
-        _pool: &PoolName,
-        _session: Option<&SessionName>,
-        _scope: &Scope,
+        pool: &PoolName,
+        session: Option<&SessionName>,
+        scope: &Scope,
     ) -> Result<Option<SessionView>> {
-        Err(not_yet())
+        self.in_pool(pool, |pool, now| pool.clear_cool_down(session, scope, now)).await
     }
 
-    async fn explain(&self, _pool: &PoolName, _ask: Ask) -> Result<SessionName> {
-        Err(not_yet())
+    async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
+        self.in_pool(pool, |pool, now| pool.explain(&ask, now)).await
     }
 
     async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {

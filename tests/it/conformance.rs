@@ -27,19 +27,25 @@ macro_rules! law {
     )+};
 }
 
+mod accounts;
 mod amends;
 mod choice;
+mod cool_downs;
 mod durability;
 mod expiry;
+mod flood_wait;
 mod grants;
 mod invalidation;
 mod members;
+mod operator;
 mod pools;
 mod refusals;
 mod release;
 mod renewal;
 mod repeats;
+mod reports;
 mod standing;
+mod suspicion;
 mod undo;
 
 use telegate::pool::{EndCause, LeaseId, Refusal, Span, Time};

@@ -6,6 +6,7 @@ pub(crate) mod process;
 pub(crate) mod redis;
 pub(crate) mod rulebook;
 pub(crate) mod stage;
+pub(crate) mod trouble;
 
 use std::time::Duration;
 

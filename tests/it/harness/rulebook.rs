@@ -10,7 +10,7 @@ use telegate::{
         PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome,
         SessionName, SessionView, Span, verdict::Scope,
     },
-    store::{Error, Health, Result, Store},
+    store::{Health, Result, Store},
 };
 use tokio::sync::watch;
 
@@ -31,11 +31,6 @@ impl Rulebook {
     fn realm(&self) -> MutexGuard<'_, Realm> {
         self.realm.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a verb answers that this engine has not learned yet.
-fn not_yet() -> Error {
-    Error::Broken("this engine does not do this yet".to_owned())
 }
 
 #[async_trait]
@@ -114,38 +109,40 @@ impl Store for Rulebook {
         lease: &LeaseId,
         key: &KeyId,
         rest: Span,
-        _error: Option<&Assessment>,
+        error: Option<&Assessment>,
     ) -> Result<(ReleaseOutcome, Option<Effect>)> {
         let mut realm = self.realm();
         let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
-        Ok((pool.release(lease, key, rest, self.clock.now())?, None))
+        Ok(pool.release(lease, key, rest, error, self.clock.now())?)
     }
 
-    async fn report(&self, _lease: &LeaseId, _key: &KeyId, _error: &Assessment) -> Result<Effect> {
-        Err(not_yet())
+    async fn report(&self, lease: &LeaseId, key: &KeyId, error: &Assessment) -> Result<Effect> {
+        let mut realm = self.realm();
+        let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
+        Ok(pool.report(lease, key, error, self.clock.now())?)
     }
 
     async fn afflict(
         &self,
-        _pool: &PoolName,
-        _account: i64,
-        _by: &KeyId,
-        _error: &Assessment,
+        pool: &PoolName,
+        account: i64,
+        by: &KeyId,
+        error: &Assessment,
     ) -> Result<u32> {
-        Err(not_yet())
+        Ok(self.realm().pool(pool)?.afflict(account, by, error, self.clock.now()))
     }
 
     async fn clear_cool_down(
         &self,
-        _pool: &PoolName,
-        _session: Option<&SessionName>,
-        _scope: &Scope,
+        pool: &PoolName,
+        session: Option<&SessionName>,
+        scope: &Scope,
     ) -> Result<Option<SessionView>> {
-        Err(not_yet())
+        Ok(self.realm().pool(pool)?.clear_cool_down(session, scope, self.clock.now())?)
     }
 
-    async fn explain(&self, _pool: &PoolName, _ask: Ask) -> Result<SessionName> {
-        Err(not_yet())
+    async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
+        Ok(self.realm().pool(pool)?.explain(&ask, self.clock.now())?)
     }
 
     async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {

@@ -310,6 +310,9 @@ pub(crate) struct Want {
     ttl: Option<Span>,
     selector: &'static str,
     session: Option<&'static str>,
+    methods: Vec<&'static str>,
+    peer: Option<&'static str>,
+    probe: bool,
     request: Option<(&'static str, &'static str)>,
     again: Option<(LeaseSecret, Span)>,
 }
@@ -322,6 +325,9 @@ pub(crate) fn want() -> Want {
         ttl: None,
         selector: "",
         session: None,
+        methods: Vec::new(),
+        peer: None,
+        probe: false,
         request: None,
         again: None,
     }
@@ -353,6 +359,22 @@ impl Want {
         Self { session: Some(session), ..self }
     }
 
+    /// For calling a method.
+    pub(crate) fn calling(mut self, method: &'static str) -> Self {
+        self.methods.push(method);
+        self
+    }
+
+    /// About a chat or user.
+    pub(crate) fn about(self, peer: &'static str) -> Self {
+        Self { peer: Some(peer), ..self }
+    }
+
+    /// To find out whether a suspect one is alive.
+    pub(crate) fn to_probe(self) -> Self {
+        Self { probe: true, ..self }
+    }
+
     /// Safe to repeat.
     pub(crate) fn request(self, id: &'static str) -> Self {
         Self { request: Some((id, "digest")), ..self }
@@ -376,9 +398,9 @@ impl Want {
             ttl: self.ttl,
             selector: Selector::parse(self.selector).expect("the case's selector is right"),
             session: self.session.map(name),
-            methods: Vec::new(),
-            peer: None,
-            probe: false,
+            methods: self.methods.into_iter().map(str::to_owned).collect(),
+            peer: self.peer.map(str::to_owned),
+            probe: self.probe,
             request: self.request.map(tag),
             secret: self.again.map_or_else(fresh, |(secret, _)| secret),
             retried_for: self.again.map(|(_, since)| since),

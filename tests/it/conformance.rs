@@ -32,6 +32,7 @@ mod amends;
 mod choice;
 mod cool_downs;
 mod durability;
+mod escalation;
 mod expiry;
 mod flood_wait;
 mod grants;
@@ -47,6 +48,7 @@ mod reports;
 mod standing;
 mod suspicion;
 mod undo;
+mod waits;
 
 use telegate::pool::{EndCause, LeaseId, Refusal, Span, Time};
 

@@ -1,7 +1,7 @@
 //! Cool-downs: what an error closes, for whom, from when and until when.
 
 use telegate::pool::{
-    CoolDown, Effect, Policy, SessionState, Span, Time,
+    Assessment, CoolDown, Effect, Policy, SessionState, Span, Time,
     verdict::{Capability, FARTHEST_DATE, LONGEST_WAIT, Scope},
 };
 
@@ -82,8 +82,7 @@ law! {
         let (until, transfer) = (t.now() + Span::secs(30), Scope::Capability(Capability::Transfer));
         t.report(&lease, &premium(30)).await.unwrap();
         let entry = cool_down(transfer.clone(), until, "W2", "FLOOD_PREMIUM_WAIT");
-        let mut other = premium(30);
-        other.name = "OTHER".to_owned();
+        let other = Assessment { name: "OTHER".to_owned(), ..premium(30) };
         t.report(&lease, &other).await.unwrap();
         assert_eq!(t.standing("a").await.cool_downs, [entry]);
         t.advance(TICK);

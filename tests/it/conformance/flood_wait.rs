@@ -1,4 +1,4 @@
-//! Cool-downs of whole sessions: FLOOD_WAIT, and what else a session may be meanwhile.
+//! Cool-downs of whole sessions: `FLOOD_WAIT`, and what else a session may be meanwhile.
 
 use telegate::pool::{PoolState, SessionState, Span, Time, verdict::Scope};
 
@@ -21,7 +21,7 @@ law! {
         assert_eq!(view.standing.state_until(view.at), Some(t.now() + Span::secs(30)));
         let status = t.status().await;
         assert_eq!((status.state, status.counts.flood_wait), (PoolState::FloodWait, 1));
-        assert!(t.acquire(want().to_probe()).await.is_err());
+        assert!(t.acquire(want().probing()).await.is_err());
         t.advance(Span(29_999));
         assert_eq!(t.state("a").await, SessionState::FloodWait);
         assert!(t.acquire(want()).await.is_err());

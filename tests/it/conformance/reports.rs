@@ -143,7 +143,7 @@ law! {
         let (outcome, _) = t.release_over(&lease, &unknown_key()).await.unwrap();
         assert_eq!(outcome, ReleaseOutcome::Released);
         assert_eq!(t.state("a").await, SessionState::Suspect);
-        let probe = t.lend(want().to_probe()).await;
+        let probe = t.lend(want().probing()).await;
         t.release_over(&probe, &wrong()).await.unwrap();
         assert_eq!(t.state("a").await, SessionState::Ready);
     }

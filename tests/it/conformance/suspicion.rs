@@ -13,7 +13,7 @@ use crate::harness::{
 
 /// A probe of any session.
 fn probe() -> Want {
-    want().to_probe()
+    want().probing()
 }
 
 /// A pool of one session, which is suspect.

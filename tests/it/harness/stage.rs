@@ -371,7 +371,7 @@ impl Want {
     }
 
     /// To find out whether a suspect one is alive.
-    pub(crate) fn to_probe(self) -> Self {
+    pub(crate) fn probing(self) -> Self {
         Self { probe: true, ..self }
     }
 

@@ -8,6 +8,7 @@ mod amend;
 mod argument;
 mod credentials;
 mod fault;
+mod kept;
 mod keys;
 mod link;
 mod options;
@@ -23,10 +24,10 @@ use futures_util::future::try_join_all;
 use tokio::{runtime::Handle, sync::watch};
 
 use self::{
-    argument::{Call, PackedAsk, hex, millis, mode_name},
+    argument::{Call, PackedAsk, PackedError, hex, millis, mode_name, pack},
     keys::Keys,
     link::{Failure, Link, Patience},
-    reply::{About, Reply},
+    reply::{About, Reply, broken},
     scripts::Verb,
     witness::Witnesses,
 };
@@ -265,48 +266,75 @@ impl Store for RedisStore {
         rest: Span,
         error: Option<&Assessment>,
     ) -> Result<(ReleaseOutcome, Option<Effect>)> {
-        if error.is_some() {
-            return Err(not_yet());
-        }
         let mut patience = Patience::new();
-        let call =
-            self.lease_call(Verb::Release, lease).with(key.as_str()).with(millis(Some(rest)));
+        let call = self
+            .lease_call(Verb::Release, lease)
+            .with(key.as_str())
+            .with(millis(Some(rest)))
+            .with(error.map(|error| pack(&PackedError::new(error))).unwrap_or_default());
         let reply = self.inner.link.run(&call, &mut patience).await?;
-        if reply.is("already_ended") && !patience.in_doubt() {
-            return Ok((ReleaseOutcome::AlreadyEnded, None));
+        if reply.is("already_ended") {
+            let mut ended = reply;
+            // An end after a lost reply is taken for this call's own doing.
+            let outcome = if patience.in_doubt() {
+                ReleaseOutcome::Released
+            } else {
+                ReleaseOutcome::AlreadyEnded
+            };
+            return Ok((outcome, ended.effect()?));
         }
-        // An end after a lost reply is taken for this call's own doing.
-        if !reply.is("already_ended") {
-            reply.expect("released", About::session(&lease.pool, &lease.session))?;
-        }
-        Ok((ReleaseOutcome::Released, None))
+        let mut released = reply.expect("released", About::session(&lease.pool, &lease.session))?;
+        Ok((ReleaseOutcome::Released, released.effect()?))
     }
 
-    async fn report(&self, _lease: &LeaseId, _key: &KeyId, _error: &Assessment) -> Result<Effect> {
-        Err(not_yet())
+    async fn report(&self, lease: &LeaseId, key: &KeyId, error: &Assessment) -> Result<Effect> {
+        let call = self
+            .lease_call(Verb::Report, lease)
+            .with(key.as_str())
+            .packed(&PackedError::new(error));
+        let about = About::session(&lease.pool, &lease.session);
+        let effect = self.run(call).await?.expect("reported", about)?.effect()?;
+        effect.ok_or_else(|| broken("a report that tells nothing"))
     }
 
     async fn afflict(
         &self,
-        _pool: &PoolName,
-        _account: i64,
-        _by: &KeyId,
-        _error: &Assessment,
+        pool: &PoolName,
+        account: i64,
+        by: &KeyId,
+        error: &Assessment,
     ) -> Result<u32> {
-        Err(not_yet())
+        let call = self
+            .call(Verb::Afflict, pool)
+            .with(account.to_string())
+            .with(by.as_str())
+            .packed(&PackedError::new(error));
+        let touched = self.run(call).await?.expect("afflicted", About::pool(pool))?.number()?;
+        u32::try_from(touched).map_err(|_| broken("a count beyond all bounds"))
     }
 
     async fn clear_cool_down(
         &self,
-        _pool: &PoolName,
-        _session: Option<&SessionName>,
-        _scope: &Scope,
+        pool: &PoolName,
+        session: Option<&SessionName>,
+        scope: &Scope,
     ) -> Result<Option<SessionView>> {
-        Err(not_yet())
+        let call = self
+            .call(Verb::ClearCoolDown, pool)
+            .with(session.map_or("", SessionName::as_str))
+            .with(scope.key());
+        let reply = self.run(call).await?;
+        match session {
+            Some(session) => reply.session_view(About::session(pool, session)).map(Some),
+            None => reply.expect("cleared", About::pool(pool)).map(|_| None),
+        }
     }
 
-    async fn explain(&self, _pool: &PoolName, _ask: Ask) -> Result<SessionName> {
-        Err(not_yet())
+    async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
+        let call = self.call(Verb::Explain, pool).packed(&PackedAsk::new(&ask));
+        let session = ask.session.as_ref();
+        let about = About { session, ask: Some(&ask), ..About::pool(pool) };
+        self.run(call).await?.chosen(about)
     }
 
     async fn surrender(&self, lease: &LeaseId, why: Invalidation) -> Result<SessionView> {
@@ -383,11 +411,6 @@ impl Drop for Doubt<'_> {
             let _ = inner.link.run(&call, &mut Patience::lasting(RECALL)).await;
         });
     }
-}
-
-/// What a verb answers that this engine has not learned yet.
-fn not_yet() -> Error {
-    Error::Broken("this engine does not do this yet".to_owned())
 }
 
 /// A name that nothing else has.

@@ -5,7 +5,14 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::scripts::Verb;
-use crate::pool::{Ask, Labels, PoolMode, Requirement, Selector, SessionName, Span};
+use crate::pool::{
+    Ask, Assessment, Escalations, InvalidReason, Labels, PoolMode, Requirement, Selector,
+    SessionName, Span, Time,
+    verdict::{Action, Reach, Scope, Term},
+};
+
+/// The keys of methods begin so.
+pub(super) const METHOD: &str = "method:";
 
 /// One run of a script.
 pub(super) struct Call {
@@ -54,6 +61,9 @@ pub(super) struct PackedAsk<'a> {
     digest: Option<&'a str>,
     retried: bool,
     selector: Vec<(bool, Vec<String>)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
+    probe: bool,
 }
 
 impl<'a> PackedAsk<'a> {
@@ -68,7 +78,78 @@ impl<'a> PackedAsk<'a> {
             digest: ask.request.as_ref().map(|tag| tag.digest.as_str()),
             retried: ask.retried_for.is_some(),
             selector: needles(&ask.selector),
+            scopes: ask.scopes().iter().map(Scope::key).collect(),
+            probe: ask.probe,
         }
+    }
+}
+
+/// An error, as `lua/effect.lua` reads it.
+#[derive(Serialize)]
+pub(super) struct PackedError<'a> {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<InvalidReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'a str>,
+    of_account: bool,
+    #[serde(flatten)]
+    term: PackedTerm,
+    rule: &'static str,
+    cause: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    occurred_at: Option<Time>,
+    escalation: Escalations,
+}
+
+/// How long an error closes its scope.
+#[derive(Serialize)]
+#[serde(tag = "term")]
+enum PackedTerm {
+    Open,
+    Length { length: Span },
+    Date { date: Time },
+    Growing { first: Span, most: Span },
+}
+
+impl<'a> PackedError<'a> {
+    pub(super) fn new(error: &'a Assessment) -> Self {
+        let scope = &error.scope;
+        Self {
+            action: action_name(error.action),
+            reason: match error.action {
+                Action::Invalidated(reason) => Some(reason),
+                _ => None,
+            },
+            key: (*scope != Scope::Request).then(|| scope.key()),
+            subject: matches!(scope, Scope::Method(_)).then(|| scope.subject()),
+            of_account: error.reach == Reach::Account,
+            term: match error.term {
+                Term::Open => PackedTerm::Open,
+                Term::Length(length) => PackedTerm::Length { length },
+                Term::Date(date) => PackedTerm::Date { date },
+                Term::Growing { first, most } => PackedTerm::Growing { first, most },
+            },
+            rule: error.rule,
+            cause: &error.name,
+            occurred_at: error.occurred_at,
+            escalation: Escalations::default(),
+        }
+    }
+}
+
+/// An action, as the scripts know it.
+const fn action_name(action: Action) -> &'static str {
+    match action {
+        Action::CoolDown => "CoolDown",
+        Action::Restricted => "Restricted",
+        Action::Denied => "Denied",
+        Action::FixRequest => "FixRequest",
+        Action::Verify => "Verify",
+        Action::Invalidated(_) => "Invalidated",
+        Action::Retry | Action::Migrate | Action::Login | Action::App => "Nothing",
     }
 }
 

@@ -5,9 +5,9 @@ use super::options::{ClockSource, Options};
 use crate::pool::PoolName;
 
 /// The keys of a pool, in the order that `lua/standing.lua` expects.
-const POOL_KEYS: [&str; 10] = [
+const POOL_KEYS: [&str; 18] = [
     "meta", "session", "standing", "free", "leases", "rests", "requests", "labels", "index",
-    "ready",
+    "ready", "floods", "suspects", "thaws", "scopes", "cooling", "accounts", "brakes", "bursts",
 ];
 
 /// The names of all keys.
@@ -56,7 +56,7 @@ mod tests {
         let mut options = Options::new("redis://h");
         options.prefix = "eu".to_owned();
         let keys = Keys::new(&options).pool(&PoolName::parse("demo").unwrap());
-        assert_eq!(keys.len(), 10);
+        assert_eq!(keys.len(), 18);
         assert!(keys.iter().all(|key| key.starts_with("eu:{demo}:")), "{keys:?}");
         assert_eq!(Keys::new(&options).pools(), ["eu:pools"]);
         assert_eq!(Keys::new(&options).fingerprints(), ["eu:fingerprints"]);

@@ -2,15 +2,17 @@
 //! a broken store.
 
 use redis::Value;
-use serde::{Deserialize, de::IntoDeserializer as _};
 use sha1::{Digest as _, Sha1};
 
-use super::argument::hex;
+use super::{
+    argument::hex,
+    kept::{self, unpack},
+};
 use crate::{
     pool::{
-        Ask, EndCause, Ended, Fingerprint, Grant, Holder, Invalidation, KeyId, Lease, LeaseSecret,
-        NextRelease, PoolCounts, PoolName, PoolRecord, PoolStatus, PoolView, Refusal, ReleaseCause,
-        RequestTag, SessionName, SessionRecord, SessionState, SessionView, Span, Standing, Time,
+        Ask, Effect, Fingerprint, Grant, Lease, NextRelease, PoolCounts, PoolName, PoolRecord,
+        PoolStatus, PoolView, Refusal, ReleaseCause, SessionName, SessionState, SessionView, Span,
+        Time,
     },
     store::{Error, Result},
 };
@@ -50,41 +52,6 @@ impl<'a> About<'a> {
     }
 }
 
-/// How a session stands, as `lua/standing.lua` keeps it.
-#[derive(Deserialize)]
-struct Kept {
-    epoch: u64,
-    last_used: Time,
-    rest_until: Time,
-    lease: Option<KeptLease>,
-    invalid: Option<Invalidation>,
-    ended: Option<KeptEnd>,
-}
-
-#[derive(Deserialize)]
-struct KeptLease {
-    secret: String,
-    epoch: u64,
-    key: KeyId,
-    purpose: String,
-    request: Option<String>,
-    digest: Option<String>,
-    granted_at: Time,
-    expires_at: Time,
-    max_expires_at: Time,
-    ttl: Span,
-    deliveries: u32,
-}
-
-#[derive(Deserialize)]
-struct KeptEnd {
-    secret: String,
-    epoch: u64,
-    cause: EndCause,
-    at: Time,
-    holder: Option<KeyId>,
-}
-
 impl Reply {
     pub(super) fn read(value: Value) -> Result<Self> {
         let Value::Array(fields) = value else { return Err(broken("not a list")) };
@@ -103,7 +70,7 @@ impl Reply {
         if self.is(tag) { Ok(self) } else { Err(self.refusal(about)) }
     }
 
-    /// `{pool, now, record, counts, after, cause}`
+    /// `{pool, now, record, counts, after, cause, brake, ...}`
     pub(super) fn pool_view(self, about: About) -> Result<PoolView> {
         let mut fields = self.expect("pool", about)?;
         let at = fields.time()?;
@@ -111,7 +78,13 @@ impl Reply {
         let counts = fields.counts()?;
         let next = fields.next_release()?;
         let status = PoolStatus::derive(record.mode, counts, next, at);
-        Ok(PoolView { record, status, brakes: Vec::new() })
+        let mut brakes = Vec::new();
+        while fields.fields.len() > 0 {
+            brakes.push(kept::brake(&fields.bytes()?)?);
+        }
+        brakes.retain(|brake| brake.until > at);
+        brakes.sort_by_key(|brake| brake.scope.key());
+        Ok(PoolView { record, status, brakes })
     }
 
     /// `{session, now, what is known of it, how it stands}`
@@ -138,14 +111,30 @@ impl Reply {
         let at = fields.time()?;
         let replayed = fields.flag()?;
         let view = fields.shown_session(at)?;
+        let cool_downs = view.standing.running(at);
         let lease = view.standing.lease.ok_or_else(|| broken("a grant without a lease"))?;
-        Ok(Grant { lease, record: view.record, cool_downs: Vec::new(), replayed, at })
+        Ok(Grant { lease, record: view.record, cool_downs, replayed, at })
     }
 
     /// `{lease, how the session stands}`
     pub(super) fn lease(self, about: About) -> Result<Lease> {
         let mut fields = self.expect("lease", about)?;
-        standing(&fields.bytes()?)?.lease.ok_or_else(|| broken("no lease where one was kept"))
+        kept::standing(&fields.bytes()?)?.lease.ok_or_else(|| broken("no lease where one was kept"))
+    }
+
+    /// `{explained, session}`
+    pub(super) fn chosen(self, about: About) -> Result<SessionName> {
+        let name = self.expect("explained", about)?.text()?;
+        SessionName::parse(&name).ok_or_else(|| broken("a malformed session name"))
+    }
+
+    /// What is left of an answer: `now, what a report did`, or nothing.
+    pub(super) fn effect(&mut self) -> Result<Option<Effect>> {
+        if self.fields.len() == 0 {
+            return Ok(None);
+        }
+        let at = self.time()?;
+        kept::effect(&self.bytes()?, at).map(Some)
     }
 
     /// `{names, name, ...}`
@@ -191,6 +180,11 @@ impl Reply {
                 let next = self.next_release()?.ok_or_else(|| broken("busy without an end"))?;
                 Refusal::PoolBusy { pool, counts, next }
             }
+            "pool_flood_wait" => {
+                let counts = self.counts()?;
+                let next = self.next_release()?.ok_or_else(|| broken("a flood without an end"))?;
+                Refusal::PoolFloodWait { pool, counts, next }
+            }
             "pool_depleted" => Refusal::PoolDepleted { pool, counts: self.counts()? },
             "no_matching_session" => {
                 let selector = about.asked()?.selector.clone();
@@ -208,7 +202,7 @@ impl Reply {
             "lease_lost" => Refusal::LeaseLost {
                 pool,
                 session: about.named()?,
-                cause: end_cause(&self.text()?)?,
+                cause: kept::end_cause(&self.text()?)?,
                 epoch: self.number()?,
                 at: self.time()?,
             },
@@ -216,7 +210,7 @@ impl Reply {
             "inappropriate_state" => Refusal::InappropriateState {
                 pool,
                 session: about.named()?,
-                state: state(&self.text()?)?,
+                state: kept::state(&self.text()?)?,
                 wanted: about.wanted,
             },
             "recovering" => {
@@ -247,7 +241,7 @@ impl Reply {
         bytes(self.fields.next())
     }
 
-    /// `{total, free, leased, resting, invalid}`
+    /// `{total, free, leased, resting, flood_wait, suspect, invalid}`
     fn counts(&mut self) -> Result<PoolCounts> {
         let Some(Value::Array(counts)) = self.fields.next() else {
             return Err(broken("no counts"));
@@ -262,8 +256,9 @@ impl Reply {
             free: count()?,
             leased: count()?,
             resting: count()?,
+            flood_wait: count()?,
+            suspect: count()?,
             invalid: count()?,
-            ..PoolCounts::default()
         })
     }
 
@@ -274,64 +269,16 @@ impl Reply {
             "" => return Ok(None),
             "lease" => ReleaseCause::Lease,
             "rest" => ReleaseCause::Rest,
+            "cool_down" => ReleaseCause::CoolDown,
             _ => return Err(broken("an unknown cause of release")),
         };
         Ok(Some(NextRelease { after: Span(number(after.as_ref())?), cause }))
     }
 
     fn shown_session(&mut self, at: Time) -> Result<SessionView> {
-        let record = record(&self.bytes()?)?;
-        let standing = standing(&self.bytes()?)?;
+        let record = kept::record(&self.bytes()?)?;
+        let standing = kept::standing(&self.bytes()?)?;
         Ok(SessionView { record, standing, at })
-    }
-}
-
-/// What is known of a session: a head in text, a zero byte, and the record. When it was added
-/// stands in the head, because only the script knew.
-fn record(kept: &[u8]) -> Result<SessionRecord> {
-    let malformed = || broken("a malformed session");
-    let end = kept.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
-    let head = std::str::from_utf8(&kept[..end]).map_err(|_| malformed())?;
-    let created_at = head.split(' ').next().and_then(|at| at.parse().ok());
-    let record: SessionRecord = unpack(&kept[end + 1..])?;
-    Ok(SessionRecord { created_at: Time(created_at.ok_or_else(malformed)?), ..record })
-}
-
-fn standing(packed: &[u8]) -> Result<Standing> {
-    let kept: Kept = unpack(packed)?;
-    Ok(Standing {
-        epoch: kept.epoch,
-        last_used: kept.last_used,
-        lease: kept.lease.map(KeptLease::into_lease).transpose()?,
-        rest_until: kept.rest_until,
-        invalid: kept.invalid,
-        ended: kept.ended.map(KeptEnd::into_ended).transpose()?,
-        ..Standing::default()
-    })
-}
-
-impl KeptLease {
-    fn into_lease(self) -> Result<Lease> {
-        let tag = |(id, digest)| RequestTag { id, digest };
-        Ok(Lease {
-            secret: secret(&self.secret)?,
-            epoch: self.epoch,
-            holder: Holder { key: self.key, purpose: self.purpose },
-            request: self.request.zip(self.digest).map(tag),
-            granted_at: self.granted_at,
-            expires_at: self.expires_at,
-            max_expires_at: self.max_expires_at,
-            ttl: self.ttl,
-            deliveries: self.deliveries,
-        })
-    }
-}
-
-impl KeptEnd {
-    fn into_ended(self) -> Result<Ended> {
-        let secret = secret(&self.secret)?;
-        let (cause, at, holder) = (self.cause, self.at, self.holder);
-        Ok(Ended { secret, epoch: self.epoch, cause, at, holder })
     }
 }
 
@@ -348,29 +295,6 @@ pub(super) fn credential_exists(
     fingerprint: &Fingerprint,
 ) -> Error {
     Refusal::CredentialExists { pool, session, fingerprint: fingerprint.clone() }.into()
-}
-
-fn end_cause(name: &str) -> Result<EndCause> {
-    let name: serde::de::value::StrDeserializer<serde::de::value::Error> = name.into_deserializer();
-    EndCause::deserialize(name).map_err(|_| broken("an unknown end of a lease"))
-}
-
-fn state(name: &str) -> Result<SessionState> {
-    Ok(match name {
-        "Ready" => SessionState::Ready,
-        "Leased" => SessionState::Leased,
-        "Resting" => SessionState::Resting,
-        _ => return Err(broken("an unknown state")),
-    })
-}
-
-fn secret(hex: &str) -> Result<LeaseSecret> {
-    LeaseSecret::from_hex(hex).ok_or_else(|| broken("a malformed lease"))
-}
-
-fn unpack<'a, T: Deserialize<'a>>(packed: &'a [u8]) -> Result<T> {
-    // The decoder's own words could quote what must stay secret.
-    rmp_serde::from_slice(packed).map_err(|_| broken("a record that does not decode"))
 }
 
 fn number(value: Option<&Value>) -> Result<u64> {
@@ -391,7 +315,8 @@ fn text(value: Option<Value>) -> Result<String> {
     String::from_utf8(bytes(value)?).map_err(|_| broken("no text where it belongs"))
 }
 
-fn broken(what: &str) -> Error {
+/// An answer of another shape than the scripts give.
+pub(super) fn broken(what: &str) -> Error {
     Error::Broken(format!("Redis answered {what}"))
 }
 
@@ -430,12 +355,19 @@ mod tests {
     #[test]
     fn a_refusal_carries_its_facts() {
         let pool = PoolName::parse("demo").unwrap();
-        let counts = Value::Array([3, 0, 1, 1, 1].map(Value::Int).to_vec());
+        let counts = Value::Array([6, 0, 1, 1, 1, 2, 1].map(Value::Int).to_vec());
         let busy = vec![bulk("pool_busy"), counts, Value::Int(250), bulk("rest")];
         let refused = reply(busy).unwrap().grant(About::pool(&pool)).unwrap_err();
         let Error::Refused(refusal) = refused else { panic!("{refused:?}") };
-        let counts =
-            PoolCounts { total: 3, leased: 1, resting: 1, invalid: 1, ..PoolCounts::default() };
+        let counts = PoolCounts {
+            total: 6,
+            free: 0,
+            leased: 1,
+            resting: 1,
+            flood_wait: 1,
+            suspect: 2,
+            invalid: 1,
+        };
         let next = NextRelease { after: Span(250), cause: ReleaseCause::Rest };
         assert_eq!(*refusal, Refusal::PoolBusy { pool, counts, next });
     }

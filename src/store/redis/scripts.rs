@@ -3,12 +3,34 @@
 use super::options::ClockSource;
 
 const STANDING: &str = include_str!("lua/standing.lua");
+const SETTLE: &str = include_str!("lua/settle.lua");
+const VIEW: &str = include_str!("lua/view.lua");
+const TAKE_OUT: &str = include_str!("lua/take_out.lua");
 const COUNTS: &str = include_str!("lua/counts.lua");
+const RECORD: &str = include_str!("lua/record.lua");
 const HELD: &str = include_str!("lua/held.lua");
+const EFFECT: &str = include_str!("lua/effect.lua");
 const SELECTOR: &str = include_str!("lua/selector.lua");
+const SCOPES: &str = include_str!("lua/scopes.lua");
+const LINE: &str = include_str!("lua/line.lua");
+const CHOOSE: &str = include_str!("lua/choose.lua");
+
+/// What a script is made of.
+struct Text {
+    /// What comes before the verb.
+    pieces: &'static [&'static str],
+    /// What a plain call does not need. Lua makes all functions of a script anew for every call,
+    /// which costs more than some verbs, so the verb makes these when it calls `seldom()`; that
+    /// gives what the last of them returns.
+    seldom: &'static [&'static str],
+    verb: &'static str,
+}
 
 macro_rules! verbs {
-    ($($(#[$doc:meta])* $verb:ident = [$($piece:ident),*] $file:literal),+ $(,)?) => {
+    ($(
+        $(#[$doc:meta])*
+        $verb:ident = [$($piece:ident),*] $(seldom [$($rare:ident),*])? $file:literal
+    ),+ $(,)?) => {
         /// What a script does; the names are those of [`crate::store::Store`], and of its steps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Verb {
@@ -18,9 +40,13 @@ macro_rules! verbs {
         impl Verb {
             const ALL: &[Self] = &[$(Self::$verb),+];
 
-            const fn text(self) -> (&'static [&'static str], &'static str) {
+            const fn text(self) -> Text {
                 match self {
-                    $(Self::$verb => (&[$($piece),*], include_str!(concat!("lua/", $file)))),+
+                    $(Self::$verb => Text {
+                        pieces: &[$($piece),*],
+                        seldom: &[$($($rare),*)?],
+                        verb: include_str!(concat!("lua/", $file)),
+                    }),+
                 }
             }
         }
@@ -28,25 +54,31 @@ macro_rules! verbs {
 }
 
 verbs! {
-    Acquire = [STANDING, COUNTS, SELECTOR] "acquire.lua",
-    Undo = [STANDING] "undo.lua",
-    Renew = [STANDING, HELD] "renew.lua",
-    Release = [STANDING, HELD] "release.lua",
-    Surrender = [STANDING, HELD] "surrender.lua",
-    Invalidate = [STANDING] "invalidate.lua",
-    Restore = [STANDING] "restore.lua",
-    Add = [STANDING] "add.lua",
-    Remove = [STANDING] "remove.lua",
-    GetSession = [STANDING] "get_session.lua",
-    ListSessions = [STANDING] "list_sessions.lua",
-    CreatePool = [STANDING, COUNTS] "create_pool.lua",
-    GetPool = [STANDING, COUNTS] "get_pool.lua",
-    UpdatePool = [STANDING, COUNTS] "update_pool.lua",
+    Acquire = [STANDING, SETTLE] seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE]
+        "acquire.lua",
+    Explain = [STANDING, SETTLE] seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE]
+        "explain.lua",
+    Undo = [STANDING, SETTLE] "undo.lua",
+    Renew = [STANDING, SETTLE, HELD] "renew.lua",
+    Release = [STANDING, SETTLE, HELD] seldom [VIEW, TAKE_OUT, EFFECT] "release.lua",
+    Report = [STANDING, SETTLE, HELD] seldom [VIEW, TAKE_OUT, EFFECT] "report.lua",
+    Afflict = [STANDING, SETTLE, HELD] seldom [VIEW, TAKE_OUT, EFFECT] "afflict.lua",
+    ClearCoolDown = [STANDING, SETTLE, VIEW] "clear_cool_down.lua",
+    Surrender = [STANDING, SETTLE, VIEW, HELD, TAKE_OUT] "surrender.lua",
+    Invalidate = [STANDING, SETTLE, VIEW, TAKE_OUT] "invalidate.lua",
+    Restore = [STANDING, SETTLE, VIEW] "restore.lua",
+    Add = [STANDING, SETTLE, VIEW] "add.lua",
+    Remove = [STANDING, SETTLE] "remove.lua",
+    GetSession = [STANDING, SETTLE, VIEW] "get_session.lua",
+    ListSessions = [STANDING, SETTLE, VIEW] "list_sessions.lua",
+    CreatePool = [STANDING, SETTLE, COUNTS, RECORD] "create_pool.lua",
+    GetPool = [STANDING, SETTLE, COUNTS, RECORD] "get_pool.lua",
+    UpdatePool = [STANDING, SETTLE, COUNTS, RECORD] "update_pool.lua",
     DeletePool = [STANDING] "delete_pool.lua",
-    SetMode = [STANDING, COUNTS] "set_mode.lua",
-    Status = [STANDING, COUNTS] "status.lua",
+    SetMode = [STANDING, SETTLE, COUNTS, RECORD] "set_mode.lua",
+    Status = [STANDING, SETTLE, COUNTS, RECORD] "status.lua",
     /// What a server that has started anew is asked.
-    Recall = [STANDING] "recall.lua",
+    Recall = [STANDING, VIEW] "recall.lua",
     /// A step of creating a pool.
     ListPool = [] "list_pool.lua",
     /// A step of deleting a pool.
@@ -69,6 +101,18 @@ pub(super) struct Script {
     pub(super) sha: String,
 }
 
+impl Text {
+    fn code(&self, clock: &str) -> String {
+        let mut code = [&[clock], self.pieces].concat().join("\n");
+        if !self.seldom.is_empty() {
+            code += "\nlocal function seldom()\n";
+            code += &self.seldom.join("\n");
+            code += "end\n";
+        }
+        code + "\n" + self.verb
+    }
+}
+
 impl Scripts {
     pub(super) fn new(clock: ClockSource) -> Self {
         let clock = match clock {
@@ -76,8 +120,7 @@ impl Scripts {
             ClockSource::Key => include_str!("lua/clock_key.lua"),
         };
         let script = |verb: &Verb| {
-            let (pieces, body) = verb.text();
-            let code = [&[clock], pieces, &[body]].concat().join("\n");
+            let code = verb.text().code(clock);
             let sha = redis::Script::new(&code).get_hash().to_owned();
             Script { code, sha }
         };

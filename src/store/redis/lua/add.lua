@@ -5,17 +5,18 @@
 --         4 its fingerprint
 --         5 the claim on the fingerprint (claim.lua), empty where another session holds it
 --         6 when the claim was made · 7 for how long in ms it is good
+--         8 its account, empty where that is not known
 -- returns {session, now, what is known of it, how it stands}
 --         {claim_late} where the claim is no longer good
 -- refuses pool_not_found · {session_exists, its fingerprint, its claim} · credential_exists
 --
 -- What is known of a session is kept as a head in text, a zero byte and the record. The head is
--- "created_at claim fingerprint".
-local pool = read_pool()
+-- "created_at claim fingerprint", and " account" where that is known.
 if not pool then
   return { 'pool_not_found' }
 end
 local name, labels, record, fingerprint, claim = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local account = ARGV[8]
 local known = redis.call('HGET', SESSION, name)
 if claim == '' then
   if not known then
@@ -24,17 +25,21 @@ if claim == '' then
 elseif now > ARGV[6] + ARGV[7] then
   return { 'claim_late' }
 end
-settle(pool.policy.drain)
+settle()
 if known then
-  local _, _, kept_claim, kept_fingerprint = string.find(known, '^%d+ (%S+) ([^%s%z]+)%z')
+  local kept_claim, kept_fingerprint = string.match(known, '^%d+ (%S+) ([^ %z]+)')
   -- The same claim means the same call, repeated because its reply was lost.
   if kept_claim == claim then
-    return view(name, settle_session(name, pool.policy.drain))
+    return view(name, settle_session(name))
   end
   return { 'session_exists', kept_fingerprint, kept_claim }
 end
-local head = string.format('%.0f %s %s\0', now, claim, fingerprint)
-redis.call('HSET', SESSION, name, head .. record)
+local head = string.format('%.0f %s %s', now, claim, fingerprint)
+if account ~= '' then
+  head = head .. ' ' .. account
+  redis.call('ZADD', ACCOUNTS, 0, account .. '\0' .. name)
+end
+redis.call('HSET', SESSION, name, head .. '\0' .. record)
 redis.call('ZADD', INDEX, 0, '\0' .. name)
 if labels ~= '' then
   redis.call('HSET', LABELS, name, labels)

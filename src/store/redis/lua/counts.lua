@@ -1,42 +1,56 @@
--- Piece: how a pool stands. Needs standing.lua.
+-- Piece: how a pool stands. Needs standing.lua, settle.lua.
 
 -- Counts the sessions by state, what is due but not settled included:
--- {total, free, leased, resting, invalid}.
-local function counts(drain)
-  local expired = redis.call('ZCOUNT', LEASES, '-inf', now)
+-- {total, free, leased, resting, flood_wait, suspect, invalid}.
+local function counts()
+  local drain = pool.policy.drain
+  local expired = redis.call('ZCOUNT', LEASES, '-inf', NOW)
   local drained = expired
   if drain > 0 then
     drained = redis.call('ZCOUNT', LEASES, '-inf', math.max(now - drain, 0))
   end
-  local rested = redis.call('ZCOUNT', RESTS, '-inf', now)
+  local rested = redis.call('ZCOUNT', RESTS, '-inf', NOW)
+  local cooled = redis.call('ZCOUNT', FLOODS, '-inf', NOW)
   local total = redis.call('HLEN', SESSION)
-  local free = redis.call('ZCARD', FREE) + rested + drained
+  local free = redis.call('ZCARD', FREE) + rested + cooled + drained
   local leased = redis.call('ZCARD', LEASES) - expired
   local resting = redis.call('ZCARD', RESTS) - rested + expired - drained
-  return { total, free, leased, resting, total - free - leased - resting }
+  local flood_wait = redis.call('ZCARD', FLOODS) - cooled
+  local suspect = redis.call('ZCARD', SUSPECTS)
+  local invalid = total - free - leased - resting - flood_wait - suspect
+  return { total, free, leased, resting, flood_wait, suspect, invalid }
 end
 
--- The sooner of the end of a lease and of a rest, either of which may be missing: in how long,
--- and what ends then. What is due but not settled ends now. Nothing: -1.
-local function sooner(lease, rest)
-  if rest and (not lease or rest <= lease) then
-    return math.max(rest - now, 0), 'rest'
-  elseif lease then
-    return math.max(lease - now, 0), 'lease'
+-- The lists of sessions that will be free, each with what ends then, in the order in which they win
+-- when they are equally soon.
+local COMING = { { RESTS, 'rest' }, { LEASES, 'lease' }, { FLOODS, 'cool_down' } }
+-- The same for who would probe.
+local COMING_TO_PROBE = { COMING[1], COMING[2], COMING[3], { SUSPECTS, 'rest' } }
+
+-- A moment, if it is sooner than the best so far: the best, and what ends then. Either may be
+-- missing.
+local function sooner(best, best_cause, at, cause)
+  if at and (not best or at < best) then
+    return at, cause
+  end
+  return best, best_cause
+end
+
+-- As it is answered: in how long, and what ends then. What is due but not settled ends now.
+-- Nothing: -1.
+local function after(at, cause)
+  if at then
+    return math.max(at - now, 0), cause
   end
   return -1, ''
 end
 
--- The soonest end of a lease or rest in the whole pool.
-local function next_release()
-  local lease = redis.call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')
-  local rest = redis.call('ZRANGE', RESTS, 0, 0, 'WITHSCORES')
-  return sooner(tonumber(lease[2]), tonumber(rest[2]))
-end
-
--- The answer of every verb that shows a pool.
-local function pool_view(pool)
-  settle(pool.policy.drain)
-  local after, cause = next_release()
-  return { 'pool', now, cmsgpack.pack(pool), counts(pool.policy.drain), after, cause }
+-- The soonest moment in these lists, and what ends then.
+local function soonest_of(lists)
+  local best, cause
+  for _, list in ipairs(lists) do
+    local first = redis.call('ZRANGE', list[1], 0, 0, 'WITHSCORES')
+    best, cause = sooner(best, cause, tonumber(first[2]), list[2])
+  end
+  return best, cause
 end

@@ -4,5 +4,5 @@
 -- ARGV    1 session
 -- returns {credential, fingerprint, claim}, both empty where there is no such session
 local known = redis.call('HGET', SESSION, ARGV[1])
-local _, _, claim, fingerprint = string.find(known or '', '^%d+ (%S+) ([^%s%z]+)%z')
+local claim, fingerprint = string.match(known or '', '^%d+ (%S+) ([^ %z]+)')
 return { 'credential', fingerprint or '', claim or '' }

@@ -11,9 +11,8 @@
 -- How long the record stays, in ms; by then the clock is past every epoch.
 local REMEMBERED = 30 * 24 * 3600 * 1000
 
-local packed, pool = redis.call('GET', META), read_pool()
 if not pool then
-  if packed and cmsgpack.unpack(packed).deleted_by == ARGV[1] then
+  if past and past.deleted_by == ARGV[1] then
     return { 'deleted' }
   end
   return { 'pool_not_found' }
@@ -24,7 +23,7 @@ if total > 0 then
 elseif (pool.hold_until or 0) > now then
   return { 'recovering' }
 end
-local past = { deleted_at = now, past_epoch = pool.past_epoch or 0, deleted_by = ARGV[1] }
+past = { deleted_at = now, past_epoch = pool.past_epoch or 0, deleted_by = ARGV[1] }
 local prefix = string.sub(META, 1, -#'meta' - 1)
 for _, key in ipairs(KEYS) do
   if string.sub(key, 1, #prefix) == prefix then

@@ -2,10 +2,9 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    none
--- returns {pool, now, record, counts, after, cause}
+-- returns {pool, now, record, counts, after, cause, brake, ...}
 -- refuses pool_not_found
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
 end
-return pool_view(pool)
+return pool_view()

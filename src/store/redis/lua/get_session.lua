@@ -4,10 +4,9 @@
 -- ARGV    1 session
 -- returns {session, now, what is known of it, how it stands}
 -- refuses pool_not_found · session_not_found
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
 elseif not session_exists(ARGV[1]) then
   return { 'session_not_found' }
 end
-return view(ARGV[1], settle_session(ARGV[1], pool.policy.drain))
+return view(ARGV[1], settle_session(ARGV[1]))

@@ -1,9 +1,9 @@
--- Piece: who holds a lease. Needs standing.lua.
+-- Piece: who holds a lease, and who held it. Needs standing.lua and settle.lua.
 
 -- How the session of a lease stands if this key holds the lease; what became of the lease, as a
 -- refusal, if not.
-local function held(name, secret, key, drain)
-  local standing = settle_session(name, drain)
+local function held(name, secret, key)
+  local standing = settle_session(name)
   local lease, ended = standing.lease, standing.ended
   if lease and lease.secret == secret then
     if lease.key == key then
@@ -19,4 +19,9 @@ local function held(name, secret, key, drain)
     return standing, { 'lease_lost', 'Superseded', standing.epoch, at }
   end
   return standing, { 'lease_not_found' }
+end
+
+-- Whether a lease of some epoch probes the session, which is suspect.
+local function is_probe(standing, epoch)
+  return standing.suspect ~= nil and epoch > standing.suspect.epoch
 end

@@ -5,24 +5,16 @@
 -- ARGV    1 session · 2 why, packed: {reason, detail, by}
 -- returns {session, now, what is known of it, how it stands}
 -- refuses pool_not_found · session_not_found
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
 end
-local name, why, drain = ARGV[1], cmsgpack.unpack(ARGV[2]), pool.policy.drain
-settle(drain)
+local name, why = ARGV[1], cmsgpack.unpack(ARGV[2])
+settle()
 if not session_exists(name) then
   return { 'session_not_found' }
 end
-local standing = settle_session(name, drain)
+local standing = settle_session(name)
 if not standing.invalid then
-  unindex(name, standing)
-  if standing.lease then
-    end_lease(standing, 'Invalidated', now)
-    rest(standing, now, drain)
-  end
-  why.at = now
-  standing.invalid = why
-  index(name, standing)
+  take_out(name, standing, why, 'Invalidated')
 end
 return view(name, standing)

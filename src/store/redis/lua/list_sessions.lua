@@ -4,7 +4,6 @@
 -- ARGV    1 the name to start after, or empty · 2 how many at most
 -- returns {sessions, now, what is known of the first, how it stands, ...}
 -- refuses pool_not_found
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
 end
@@ -12,7 +11,7 @@ local from = ARGV[1] == '' and '[\0' or '(\0' .. ARGV[1]
 local answer = { 'sessions', now }
 for _, member in ipairs(redis.call('ZRANGEBYLEX', INDEX, from, '(\1', 'LIMIT', 0, ARGV[2])) do
   local name = string.sub(member, 2)
-  local shown = view(name, settle_session(name, pool.policy.drain))
+  local shown = view(name, settle_session(name))
   answer[#answer + 1] = shown[3]
   answer[#answer + 1] = shown[4]
 end

@@ -7,11 +7,10 @@
 --         4 the latest acknowledged expiry of a lease of the pool
 -- returns {recalled, known | lost}
 -- refuses pool_not_found
-local pool, packed = read_pool(), redis.call('GET', META)
 local epoch, expiry = tonumber(ARGV[2]), tonumber(ARGV[3])
 if not pool then
   -- A pool is deleted when its leases are over.
-  if packed and cmsgpack.unpack(packed).past_epoch >= epoch then
+  if past and past.past_epoch >= epoch then
     return { 'recalled', 'known' }
   end
   return { 'pool_not_found' }

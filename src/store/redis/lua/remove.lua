@@ -5,17 +5,16 @@
 -- returns {removed, its fingerprint, its claim}
 -- refuses pool_not_found · session_not_found · {inappropriate_state, state}
 --         recovering: see recall.lua; a session that looks free may be in use
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
 end
-local name, drain = ARGV[1], pool.policy.drain
-settle(drain)
+local name = ARGV[1]
+settle()
 local known = redis.call('HGET', SESSION, name)
 if not known then
   return { 'session_not_found' }
 end
-local standing = settle_session(name, drain)
+local standing = settle_session(name)
 if standing.rest_until > now then
   return { 'inappropriate_state', 'Resting' }
 elseif standing.lease then
@@ -23,9 +22,7 @@ elseif standing.lease then
 elseif (pool.hold_until or 0) > now then
   return { 'recovering' }
 end
-if not standing.invalid then
-  unindex(name, standing)
-end
+index_narrow(name, unindex(name, standing) or {}, {})
 redis.call('HDEL', SESSION, name)
 redis.call('HDEL', STANDING, name)
 redis.call('ZREM', INDEX, '\0' .. name)
@@ -34,9 +31,10 @@ for label in string.gmatch(labels or '', '[^\n]+') do
   redis.call('ZREM', INDEX, label .. '\0' .. name)
 end
 redis.call('HDEL', LABELS, name)
+local claim, fingerprint, account = string.match(known, '^%d+ (%S+) ([^ %z]+) ?([^ %z]*)%z')
+redis.call('ZREM', ACCOUNTS, account .. '\0' .. name)
 if standing.epoch > (pool.past_epoch or 0) then
   pool.past_epoch = standing.epoch
   redis.call('SET', META, cmsgpack.pack(pool))
 end
-local _, _, claim, fingerprint = string.find(known, '^%d+ (%S+) ([^%s%z]+)%z')
 return { 'removed', fingerprint, claim }

@@ -4,13 +4,12 @@
 -- ARGV    1 session · 2 secret · 3 key · 4 wished TTL in ms, or empty
 -- returns {lease, how the session stands}
 -- refuses lease_not_found · {lease_lost, cause, epoch, at} · not_holder · pool_draining
-local pool = read_pool()
 if not pool then
   return { 'lease_not_found' }
 end
 local name, policy = ARGV[1], pool.policy
-settle(policy.drain)
-local standing, refusal = held(name, ARGV[2], ARGV[3], policy.drain)
+settle()
+local standing, refusal = held(name, ARGV[2], ARGV[3])
 if refusal then
   return refusal
 elseif pool.mode == 'Draining' then

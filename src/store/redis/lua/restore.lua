@@ -1,26 +1,28 @@
--- restore: brings an INVALID session back. A drain that still runs is waited out.
+-- restore: brings an INVALID session back, and trusts a SUSPECT one. A drain or cool-down that
+-- still runs is waited out.
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session
 -- returns {session, now, what is known of it, how it stands}
 -- refuses pool_not_found · session_not_found · {inappropriate_state, state}
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
 end
-local name, drain = ARGV[1], pool.policy.drain
-settle(drain)
+local name = ARGV[1]
+settle()
 if not session_exists(name) then
   return { 'session_not_found' }
 end
-local standing = settle_session(name, drain)
-if not standing.invalid then
-  local resting = standing.rest_until > now
-  return { 'inappropriate_state', standing.lease and 'Leased' or resting and 'Resting' or 'Ready' }
+local standing = settle_session(name)
+local is = state(standing)
+if is ~= 'Invalid' and is ~= 'Suspect' then
+  return { 'inappropriate_state', is }
 end
-standing.invalid = nil
+local before = unindex(name, standing)
+standing.invalid, standing.suspect = nil, nil
+settlers().drop_past(standing, false)
 if standing.rest_until <= now then
   standing.rest_until = 0
 end
-index(name, standing)
+index(name, standing, before)
 return view(name, standing)

@@ -9,14 +9,22 @@
 local FIRST_CHUNK, LAST_CHUNK = 4, 512
 -- Up to how many sessions a label counts as rare at any size of the pool, squared.
 local ALWAYS_RARE = 256
+-- Up to how many values of a key are looked for one by one where any would do.
+local FEW_VALUES = 16
+
+-- The first needle that is in some labels, and where.
+local function find(needles, labels)
+  for _, needle in ipairs(needles) do
+    local from = string.find(labels, needle, 1, true)
+    if from then
+      return needle, from
+    end
+  end
+end
 
 local function matches(selector, labels)
   for _, requirement in ipairs(selector) do
-    local found = false
-    for _, needle in ipairs(requirement[2]) do
-      found = found or string.find(labels or '', needle, 1, true) ~= nil
-    end
-    if found ~= requirement[1] then
+    if (find(requirement[2], labels or '') ~= nil) ~= requirement[1] then
       return false
     end
   end
@@ -25,6 +33,19 @@ end
 
 local function session_matches(selector, name)
   return #selector == 0 or matches(selector, redis.call('HGET', LABELS, name))
+end
+
+-- A label of these that the selector refuses.
+local function refused(selector, labels)
+  for _, requirement in ipairs(selector) do
+    local needle, from
+    if labels and not requirement[1] then
+      needle, from = find(requirement[2], labels)
+    end
+    if needle then
+      return string.match(labels, '[^\n]+', from)
+    end
+  end
 end
 
 -- Which of these sessions is the first that matches.
@@ -38,7 +59,90 @@ local function first_of(selector, names)
   end
 end
 
--- The first session of a sorted set, in its order, that matches: its name and score.
+-- The range of a label's members in INDEX and READY.
+local function range_of(label)
+  return '[' .. label .. '\0', '(' .. label .. '\1'
+end
+
+-- Whether a session with a label matches. The label "" has all.
+local function any_labelled(selector, label)
+  local from, to = range_of(label)
+  local chunk = FIRST_CHUNK
+  repeat
+    local found = redis.call('ZRANGEBYLEX', INDEX, from, to, 'LIMIT', 0, chunk)
+    local names = {}
+    for i, member in ipairs(found) do
+      names[i] = string.match(member, '[^%z]*$')
+    end
+    if first_of(selector, names) then
+      return true
+    end
+    local is_last = #found < chunk
+    from, chunk = '(' .. (found[#found] or ''), math.min(2 * chunk, LAST_CHUNK)
+  until is_last
+  return false
+end
+
+-- The labels "key=value" of a key that stand in INDEX or READY, if they are few.
+local function values_of(key, prefix)
+  local labels, from = {}, '[' .. prefix
+  local to = '(' .. string.sub(prefix, 1, -2) .. '>'
+  while #labels <= FEW_VALUES do
+    local member = redis.call('ZRANGEBYLEX', key, from, to, 'LIMIT', 0, 1)[1]
+    if not member then
+      return labels
+    end
+    labels[#labels + 1] = string.match(member, '^[^%z]+')
+    from = '(' .. labels[#labels] .. '\1'
+  end
+end
+
+-- The labels that a requirement accepts, where it asks for one; nothing where any other session
+-- could do, too, or they are too many.
+local function accepted(requirement, key)
+  local needles = requirement[2]
+  if not requirement[1] or #needles == 0 then
+    return nil
+  elseif string.sub(needles[1], -1) ~= '\n' then
+    return values_of(key, string.sub(needles[1], 2))
+  end
+  local labels = {}
+  for i, needle in ipairs(needles) do
+    labels[i] = string.sub(needle, 2, -2)
+  end
+  return labels
+end
+
+-- The labels that one requirement accepts, where that requirement accepts the fewest sessions in
+-- INDEX or READY, and how many; nothing when no requirement accepts a few labels only.
+local function rarest(selector, key)
+  local least, fewest
+  for _, requirement in ipairs(selector) do
+    local labels = accepted(requirement, key)
+    if labels then
+      local size = 0
+      for _, label in ipairs(labels) do
+        size = size + redis.call('ZLEXCOUNT', key, range_of(label))
+      end
+      if not fewest or size < fewest then
+        least, fewest = labels, size
+      end
+    end
+  end
+  return least, fewest
+end
+
+-- Whether any session matches.
+local function any_match(selector)
+  for _, label in ipairs(rarest(selector, INDEX) or { '' }) do
+    if any_labelled(selector, label) then
+      return true
+    end
+  end
+  return false
+end
+
+-- The first session of a sorted set, in its order, that matches: its score.
 local function first_match(selector, key)
   local from, chunk = 0, FIRST_CHUNK
   repeat
@@ -49,107 +153,52 @@ local function first_match(selector, key)
     end
     local first = first_of(selector, names)
     if first then
-      return names[first], tonumber(found[2 * first])
+      return tonumber(found[2 * first])
     end
     local is_last = #names < chunk
     from, chunk = from + chunk, math.min(2 * chunk, LAST_CHUNK)
   until is_last
 end
 
--- The first member of INDEX or READY from a label on that names a matching session, and the
--- session. The label "" has all sessions, in INDEX.
-local function first_labelled(selector, key, label)
-  local from, to, chunk = '[' .. label .. '\0', '(' .. label .. '\1', FIRST_CHUNK
-  repeat
-    local found = redis.call('ZRANGEBYLEX', key, from, to, 'LIMIT', 0, chunk)
-    local names = {}
-    for i, member in ipairs(found) do
-      names[i] = string.match(member, '[^%z]*$')
-    end
-    local first = first_of(selector, names)
-    if first then
-      return found[first], names[first]
-    end
-    local is_last = #found < chunk
-    from, chunk = '(' .. (found[#found] or ''), math.min(2 * chunk, LAST_CHUNK)
-  until is_last
-end
-
--- The labels that one requirement accepts, where that requirement accepts the fewest sessions in
--- INDEX or READY, and how many; nothing when no requirement names a value.
-local function rarest(selector, key)
-  local least, fewest
-  for _, requirement in ipairs(selector) do
-    if requirement[1] and string.sub(requirement[2][1] or '', -1) == '\n' then
-      local accepted, size = {}, 0
-      for _, needle in ipairs(requirement[2]) do
-        local label = string.sub(needle, 2, -2)
-        accepted[#accepted + 1] = label
-        size = size + redis.call('ZLEXCOUNT', key, '[' .. label .. '\0', '(' .. label .. '\1')
-      end
-      if not fewest or size < fewest then
-        least, fewest = accepted, size
-      end
-    end
-  end
-  return least, fewest
-end
-
--- The least recently used free session that matches.
-local function first_free(selector)
-  local labels = rarest(selector, READY)
-  if not labels then
-    return (first_match(selector, FREE))
-  end
-  local best, least
+-- The soonest moment in these lists of a session that has one of the labels and matches, what ends
+-- then, and whether any session matches.
+local function soonest_labelled(selector, labels, lists)
+  local soonest, any = {}, false
   for _, label in ipairs(labels) do
-    local _, name = first_labelled(selector, READY, label)
-    local rank = name and redis.call('ZRANK', FREE, name)
-    if rank and (not least or rank < least) then
-      best, least = name, rank
-    end
-  end
-  return best
-end
-
--- The sooner of two moments, either of which may be missing.
-local function earlier(one, other)
-  return one and other and math.min(one, other) or one or other
-end
-
--- The soonest release among all sessions that have one of these labels and match, and whether any
--- matches.
-local function next_labelled(selector, labels)
-  local lease, rest, any
-  for _, label in ipairs(labels) do
-    local range = { '[' .. label .. '\0', '(' .. label .. '\1' }
-    for _, member in ipairs(redis.call('ZRANGEBYLEX', INDEX, range[1], range[2])) do
+    local from, to = range_of(label)
+    for _, member in ipairs(redis.call('ZRANGEBYLEX', INDEX, from, to)) do
       local name = string.sub(member, #label + 2)
       if session_matches(selector, name) then
-        lease = earlier(lease, tonumber(redis.call('ZSCORE', LEASES, name) or nil))
-        rest = earlier(rest, tonumber(redis.call('ZSCORE', RESTS, name) or nil))
+        for i, list in ipairs(lists) do
+          local at = tonumber(redis.call('ZSCORE', list[1], name) or nil)
+          soonest[i] = sooner(soonest[i], nil, at)
+        end
         any = true
       end
     end
   end
-  local after, cause = sooner(lease, rest)
-  return after, cause, any
+  local best, cause
+  for i, list in ipairs(lists) do
+    best, cause = sooner(best, cause, soonest[i], list[2])
+  end
+  return best, cause, any
 end
 
--- The soonest release of a session that matches, as next_release, and whether any matches at all.
-local function next_match(selector)
+-- The soonest moment in these lists of a session that matches, what ends then, and whether any
+-- matches at all.
+local function soonest_match(selector, lists)
   local labels, few = rarest(selector, INDEX)
+  local others = 0
+  for _, list in ipairs(lists) do
+    others = others + redis.call('ZCARD', list[1])
+  end
   -- When looking at each session with a label costs less than walking along all that will be free.
-  local others = redis.call('ZCARD', LEASES) + redis.call('ZCARD', RESTS)
   if labels and few * few <= math.max(others, ALWAYS_RARE) then
-    return next_labelled(selector, labels)
+    return soonest_labelled(selector, labels, lists)
   end
-  local _, lease = first_match(selector, LEASES)
-  local _, rest = first_match(selector, RESTS)
-  local after, cause = sooner(lease, rest)
-  local any = after >= 0
-  for _, label in ipairs(labels or { '' }) do
-    any = any or first_labelled(selector, INDEX, label) ~= nil
+  local best, cause
+  for _, list in ipairs(lists) do
+    best, cause = sooner(best, cause, first_match(selector, list[1]), list[2])
   end
-  return after, cause, any
+  return best, cause, best ~= nil or any_match(selector)
 end

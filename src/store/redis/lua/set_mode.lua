@@ -2,9 +2,8 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 mode: Active, Paused or Draining
--- returns {pool, now, record, counts, after, cause}
+-- returns {pool, now, record, counts, after, cause, brake, ...}
 -- refuses pool_not_found
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
 end
@@ -13,4 +12,4 @@ if pool.mode ~= ARGV[1] then
   pool.updated_at = now
   redis.call('SET', META, cmsgpack.pack(pool))
 end
-return pool_view(pool)
+return pool_view()

@@ -1,4 +1,9 @@
--- Piece: how sessions stand, and what is due. Every verb of a pool starts with it.
+-- Piece: how sessions stand, and where. Every verb of a pool starts with it.
+--
+-- What a plain acquire and release do is kept short: a function costs about a fifth of a command to
+-- make, in every call, and a number as an argument of a command half as much as the command. So
+-- what is seldom needed is made when it is, and numbers that are always the same are written as
+-- text.
 --
 -- KEYS of every verb of a pool, in this order:
 --   meta      STRING  the pool's record, packed
@@ -12,23 +17,40 @@
 --   labels    HASH    name -> its labels, "\nkey=value\n...\n"; absent where it has none
 --   index     ZSET    "\0name" and "key=value\0name" of every session, all with score 0
 --   ready     ZSET    "key=value\0last use\0name" of every free session, all with score 0
+--   floods    ZSET    sessions that cool down as a whole, by the end of that
+--   suspects  ZSET    suspect sessions by the moment from which they may be probed
+--   thaws     ZSET    sessions that cool down for narrow scopes by the soonest end of one
+--   scopes    ZSET    "scope\0end\0name" of every narrow cool-down, all with score 0
+--   cooling   ZSET    "scope\0last use\0name" of every narrow one of a free session, all with
+--                     score 0
+--   accounts  ZSET    "account\0name" of every session with a known account, all with score 0
+--   brakes    HASH    scope of a method -> its brake in the whole pool, packed
+--   bursts    HASH    scope of a method -> {session -> when it flooded last}, packed
 --
--- A session that is not INVALID stands in exactly one of free, leases and rests.
-assert(#KEYS >= 10, 'a verb of a pool needs ten keys')
+-- A session that is not INVALID stands in exactly one of free, leases, rests, floods and suspects.
+-- The cool-downs of one that is INVALID stand in its standing only.
+assert(#KEYS >= 18, 'a verb of a pool needs eighteen keys')
 local META, SESSION, STANDING = KEYS[1], KEYS[2], KEYS[3]
 local FREE, LEASES, RESTS = KEYS[4], KEYS[5], KEYS[6]
 local REQUESTS, LABELS, INDEX, READY = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local FLOODS, SUSPECTS, THAWS = KEYS[11], KEYS[12], KEYS[13]
+local SCOPES, COOLING, ACCOUNTS = KEYS[14], KEYS[15], KEYS[16]
+local BRAKES, BURSTS = KEYS[17], KEYS[18]
 
--- The most expired leases, and the most ended rests, that one call settles.
-local SETTLE_LIMIT = 64
-
+-- The pool's record, if there is such a pool. The part of its policy that only reports need stays
+-- packed (record.lua).
+local pool = redis.call('GET', META)
+pool = pool and cmsgpack.unpack(pool)
 -- What is remembered of a deleted pool (delete_pool.lua) is no pool.
-local function read_pool()
-  local packed = redis.call('GET', META)
-  local pool = packed and cmsgpack.unpack(packed)
-  return pool and not pool.deleted_at and pool
+local past = pool and pool.deleted_at and pool
+if past then
+  pool = nil
 end
 
+-- How a session stands: {epoch, last_used, rest_until, lease?, invalid?, ended?, suspect?,
+-- cool_downs? = [{key, ends, rule, cause, subject?}], floods? = {method -> since},
+-- growth? = [{rule, times, ends}]}. What is empty is absent. A list of cool-downs is never changed,
+-- but replaced, so that two are the same exactly when nothing of them has changed.
 local function read_standing(name)
   local packed = redis.call('HGET', STANDING, name)
   if packed then
@@ -41,48 +63,134 @@ local function write_standing(name, standing)
   redis.call('HSET', STANDING, name, cmsgpack.pack(standing))
 end
 
--- What a free session has in READY: sorted, its label first, then its seat among the free ones.
-local function seats(name, last_used)
-  local found = {}
-  local labels = redis.call('HGET', LABELS, name)
-  for label in string.gmatch(labels or '', '[^\n]+') do
-    found[#found + 1] = string.format('%s\0%016.0f\0%s', label, last_used, name)
-  end
-  return found
+-- Whether a scope is the whole session. All others are narrow.
+local function is_whole(scope)
+  return scope == 'session' or scope == 'egress'
 end
 
--- Takes a session out of where it stands. Always the first write of a change: it needs no memory,
--- so that a full server still takes sessions back.
+-- Where a session that is not INVALID stands, and at which moment.
+local function seat(standing)
+  if standing.lease then
+    return LEASES, standing.lease.expires_at
+  end
+  local cool = 0
+  for _, entry in ipairs(standing.cool_downs or {}) do
+    if is_whole(entry.key) then
+      cool = math.max(cool, entry.ends)
+    end
+  end
+  if standing.suspect then
+    return SUSPECTS, math.max(standing.rest_until, cool)
+  elseif cool > 0 and cool >= standing.rest_until then
+    return FLOODS, cool
+  elseif standing.rest_until > 0 then
+    return RESTS, standing.rest_until
+  end
+  return FREE, standing.last_used
+end
+
+-- Where a free session has its place in READY and COOLING, behind a label or a scope.
+local function place(name, last_used)
+  return string.format('\0%016.0f\0%s', last_used, name)
+end
+
+-- Lets a free session that has labels or narrow cool-downs out of READY and COOLING, or in.
+local function line_up(name, standing, labels, is_in)
+  local here = place(name, standing.last_used)
+  local function move(key, member)
+    if is_in then
+      redis.call('ZADD', key, '0', member)
+    else
+      redis.call('ZREM', key, member)
+    end
+  end
+  for label in string.gmatch(labels or '', '[^\n]+') do
+    move(READY, label .. here)
+  end
+  for _, entry in ipairs(standing.cool_downs or {}) do
+    if not is_whole(entry.key) then
+      move(COOLING, entry.key .. here)
+    end
+  end
+end
+
+-- Keeps SCOPES and THAWS true when a list of cool-downs takes the place of another; takes out
+-- first.
+local function index_narrow(name, before, after)
+  local function members_of(entries)
+    local members, soonest = {}, nil
+    for _, entry in ipairs(entries) do
+      if not is_whole(entry.key) then
+        members[string.format('%s\0%016.0f\0%s', entry.key, entry.ends, name)] = true
+        soonest = math.min(soonest or entry.ends, entry.ends)
+      end
+    end
+    return members, soonest
+  end
+  local old, was = members_of(before)
+  local new, is = members_of(after)
+  for member in pairs(old) do
+    if not new[member] then
+      redis.call('ZREM', SCOPES, member)
+    end
+  end
+  if was and not is then
+    redis.call('ZREM', THAWS, name)
+  elseif is ~= was then
+    redis.call('ZADD', THAWS, is, name)
+  end
+  for member in pairs(new) do
+    if not old[member] then
+      redis.call('ZADD', SCOPES, '0', member)
+    end
+  end
+end
+
+-- Takes a session out of where it stands, and returns what index() must know of it. Always the
+-- first write of a change: it needs no memory, so that a full server still takes sessions back.
 local function unindex(name, standing)
-  local lease = standing.lease
+  if standing.invalid then
+    return nil
+  end
+  local where, lease = seat(standing), standing.lease
+  redis.call('ZREM', where, name)
   if lease then
-    redis.call('ZREM', LEASES, name)
     if lease.request then
       redis.call('HDEL', REQUESTS, lease.secret, lease.key .. '\0' .. lease.request)
     else
       redis.call('HDEL', REQUESTS, lease.secret)
     end
-  elseif standing.rest_until > 0 then
-    redis.call('ZREM', RESTS, name)
-  else
-    redis.call('ZREM', FREE, name)
-    for _, seat in ipairs(seats(name, standing.last_used)) do
-      redis.call('ZREM', READY, seat)
+  elseif where == FREE then
+    local labels = redis.call('HGET', LABELS, name)
+    if labels or standing.cool_downs then
+      line_up(name, standing, labels, false)
     end
   end
+  return standing.cool_downs
 end
 
--- Puts a session that is not leased where it stands now, and writes that down.
-local function index(name, standing)
+-- Puts a session where it stands now, and writes that down.
+local function index(name, standing, before)
+  local after
   if not standing.invalid then
-    if standing.rest_until > 0 then
-      redis.call('ZADD', RESTS, standing.rest_until, name)
-    else
-      redis.call('ZADD', FREE, standing.last_used, name)
-      for _, seat in ipairs(seats(name, standing.last_used)) do
-        redis.call('ZADD', READY, 0, seat)
+    local where, at = seat(standing)
+    local lease = standing.lease
+    redis.call('ZADD', where, at, name)
+    if lease and lease.request then
+      local request = lease.key .. '\0' .. lease.request
+      redis.call('HSET', REQUESTS, lease.secret, name, request, name)
+    elseif lease then
+      redis.call('HSET', REQUESTS, lease.secret, name)
+    elseif where == FREE then
+      local labels = redis.call('HGET', LABELS, name)
+      if labels or standing.cool_downs then
+        line_up(name, standing, labels, true)
       end
     end
+    after = standing.cool_downs
+  end
+  if before ~= after then
+    index_narrow(name, before or {}, after or {})
   end
   write_standing(name, standing)
 end
@@ -105,51 +213,4 @@ local function end_lease(standing, cause, at)
   if cause ~= 'Undone' then
     standing.last_used = at
   end
-end
-
-local function expire(name, standing, drain)
-  local expiry = standing.lease.expires_at
-  unindex(name, standing)
-  end_lease(standing, 'Expired', expiry)
-  rest(standing, expiry, drain)
-  index(name, standing)
-end
-
-local function end_rest(name, standing)
-  unindex(name, standing)
-  standing.rest_until = 0
-  index(name, standing)
-end
-
--- Settles what is due, boundedly.
-local function settle(drain)
-  local due = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, SETTLE_LIMIT)
-  for _, name in ipairs(due) do
-    expire(name, read_standing(name), drain)
-  end
-  due = redis.call('ZRANGEBYSCORE', RESTS, '-inf', now, 'LIMIT', 0, SETTLE_LIMIT)
-  for _, name in ipairs(due) do
-    end_rest(name, read_standing(name))
-  end
-end
-
--- Settles one session, because a call names it, and tells how it stands then.
-local function settle_session(name, drain)
-  local standing = read_standing(name)
-  if standing.lease and standing.lease.expires_at <= now then
-    expire(name, standing, drain)
-  end
-  if not standing.lease and standing.rest_until > 0 and standing.rest_until <= now then
-    end_rest(name, standing)
-  end
-  return standing
-end
-
-local function session_exists(name)
-  return redis.call('HEXISTS', SESSION, name) == 1
-end
-
--- The answer of every verb that shows a session: what is known of it and how it stands.
-local function view(name, standing)
-  return { 'session', now, redis.call('HGET', SESSION, name), cmsgpack.pack(standing) }
 end

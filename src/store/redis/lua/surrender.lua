@@ -4,20 +4,15 @@
 -- ARGV    1 session · 2 secret · 3 why, packed: {reason, detail, by}; `by` is the holder's key
 -- returns {session, now, what is known of it, how it stands}
 -- refuses lease_not_found · {lease_lost, cause, epoch, at} · not_holder
-local pool = read_pool()
 if not pool then
   return { 'lease_not_found' }
 end
 local name, why = ARGV[1], cmsgpack.unpack(ARGV[3])
-settle(pool.policy.drain)
-local standing, refusal = held(name, ARGV[2], why.by, pool.policy.drain)
+settle()
+local standing, refusal = held(name, ARGV[2], why.by)
 if refusal and refusal[2] ~= 'Surrendered' then
   return refusal
 elseif not refusal then
-  unindex(name, standing)
-  end_lease(standing, 'Surrendered', now)
-  why.at = now
-  standing.invalid = why
-  index(name, standing)
+  take_out(name, standing, why, 'Surrendered')
 end
 return view(name, standing)

@@ -3,21 +3,21 @@
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 SHA-1 of the record from which the broker made the policy; empty to be told the record
 --         2 policy, packed; empty where it is as it was
--- returns {pool, now, record, counts, after, cause}
+-- returns {pool, now, record, counts, after, cause, brake, ...}
 --         {stale, record} where the record is another by now
 -- refuses pool_not_found
-local packed = redis.call('GET', META)
-local pool = read_pool()
 if not pool then
   return { 'pool_not_found' }
-elseif redis.sha1hex(packed) ~= ARGV[1] then
-  return { 'stale', packed }
+end
+local shown = shown_record()
+if redis.sha1hex(shown) ~= ARGV[1] then
+  return { 'stale', shown }
 end
 -- What is due is due by the policy under which it became so.
-settle(pool.policy.drain)
+settle()
 if ARGV[2] ~= '' then
-  pool.policy = cmsgpack.unpack(ARGV[2])
+  keep_policy(cmsgpack.unpack(ARGV[2]))
   pool.updated_at = now
   redis.call('SET', META, cmsgpack.pack(pool))
 end
-return pool_view(pool)
+return pool_view()

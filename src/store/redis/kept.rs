@@ -1,0 +1,244 @@
+//! What the scripts keep and pack, as the rules know it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, de::IntoDeserializer as _};
+
+use super::{argument::METHOD, reply::broken};
+use crate::{
+    pool::{
+        CoolDown, Effect, EndCause, Ended, Escalation, Growth, Holder, Invalidation, KeyId, Lease,
+        LeaseSecret, RequestTag, SessionRecord, SessionState, Span, Standing, Suspicion, Time,
+        verdict::{Capability, Scope},
+    },
+    store::Result,
+};
+
+/// How a session stands, as `lua/standing.lua` keeps it.
+#[derive(Deserialize)]
+struct Kept {
+    epoch: u64,
+    last_used: Time,
+    rest_until: Time,
+    lease: Option<KeptLease>,
+    invalid: Option<Invalidation>,
+    ended: Option<KeptEnd>,
+    suspect: Option<Suspicion>,
+    #[serde(default)]
+    cool_downs: Vec<KeptCoolDown>,
+    #[serde(default)]
+    floods: BTreeMap<String, Time>,
+    #[serde(default)]
+    growth: Vec<KeptGrowth>,
+}
+
+#[derive(Deserialize)]
+struct KeptLease {
+    secret: String,
+    epoch: u64,
+    key: KeyId,
+    purpose: String,
+    request: Option<String>,
+    digest: Option<String>,
+    granted_at: Time,
+    expires_at: Time,
+    max_expires_at: Time,
+    ttl: Span,
+    deliveries: u32,
+}
+
+#[derive(Deserialize)]
+struct KeptEnd {
+    secret: String,
+    epoch: u64,
+    cause: EndCause,
+    at: Time,
+    holder: Option<KeyId>,
+}
+
+/// A cool-down or a brake. The subject stands there only where the key does not tell it.
+#[derive(Deserialize)]
+struct KeptCoolDown {
+    key: String,
+    subject: Option<String>,
+    ends: Time,
+    rule: String,
+    cause: String,
+}
+
+#[derive(Deserialize)]
+struct KeptGrowth {
+    rule: String,
+    times: u32,
+    ends: Time,
+}
+
+/// What a report did, as `lua/effect.lua` tells it.
+#[derive(Deserialize)]
+struct KeptEffect {
+    ends: Option<Time>,
+    #[serde(default)]
+    fired: Vec<String>,
+    state: String,
+    account: Option<String>,
+    breach: Option<Vec<Holder>>,
+}
+
+/// What is known of a session: a head in text, a zero byte, and the record. When it was added
+/// stands in the head, because only the script knew.
+pub(super) fn record(kept: &[u8]) -> Result<SessionRecord> {
+    let malformed = || broken("a malformed session");
+    let end = kept.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
+    let head = std::str::from_utf8(&kept[..end]).map_err(|_| malformed())?;
+    let created_at = head.split(' ').next().and_then(|at| at.parse().ok());
+    let record: SessionRecord = unpack(&kept[end + 1..])?;
+    Ok(SessionRecord { created_at: Time(created_at.ok_or_else(malformed)?), ..record })
+}
+
+/// How a session stands.
+pub(super) fn standing(packed: &[u8]) -> Result<Standing> {
+    let kept: Kept = unpack(packed)?;
+    Ok(Standing {
+        epoch: kept.epoch,
+        last_used: kept.last_used,
+        lease: kept.lease.map(KeptLease::into_lease).transpose()?,
+        rest_until: kept.rest_until,
+        invalid: kept.invalid,
+        ended: kept.ended.map(KeptEnd::into_ended).transpose()?,
+        cool_downs: sorted(kept.cool_downs)?,
+        suspect: kept.suspect,
+        floods: kept.floods.into_iter().collect(),
+        growth: kept.growth.into_iter().map(KeptGrowth::into_growth).collect(),
+    })
+}
+
+/// A brake.
+pub(super) fn brake(packed: &[u8]) -> Result<CoolDown> {
+    unpack::<KeptCoolDown>(packed)?.into_cool_down()
+}
+
+/// What a report did at a moment.
+pub(super) fn effect(packed: &[u8], at: Time) -> Result<Effect> {
+    let kept: KeptEffect = unpack(packed)?;
+    let escalation = |id: &String| {
+        let found = Escalation::ALL.into_iter().find(|escalation| escalation.id() == id);
+        found.ok_or_else(|| broken("an unknown escalation"))
+    };
+    let account = |text: String| text.parse().map_err(|_| broken("a malformed account"));
+    Ok(Effect {
+        until: kept.ends,
+        escalations: kept.fired.iter().map(escalation).collect::<Result<_>>()?,
+        state: state(&kept.state)?,
+        at,
+        account: kept.account.map(account).transpose()?,
+        breach: kept.breach,
+    })
+}
+
+/// The scripts keep cool-downs as they come; Lua does not sort by bytes.
+fn sorted(kept: Vec<KeptCoolDown>) -> Result<Vec<CoolDown>> {
+    let mut kept = kept;
+    kept.sort_by(|one, other| one.key.cmp(&other.key));
+    kept.into_iter().map(KeptCoolDown::into_cool_down).collect()
+}
+
+impl KeptCoolDown {
+    fn into_cool_down(self) -> Result<CoolDown> {
+        let Self { key, subject, ends, rule, cause } = self;
+        let scope = scope(&key, subject).ok_or_else(|| broken("an unknown scope"))?;
+        Ok(CoolDown { scope, until: ends, rule, cause })
+    }
+}
+
+/// The scope of a key.
+fn scope(key: &str, subject: Option<String>) -> Option<Scope> {
+    if let Some(method) = key.strip_prefix(METHOD) {
+        return Some(Scope::Method(subject.unwrap_or_else(|| method.to_owned())));
+    }
+    match key.split_once(':') {
+        None if key == Scope::Session.key() => Some(Scope::Session),
+        None if key == Scope::Egress.key() => Some(Scope::Egress),
+        Some(("peer", peer)) => Some(Scope::Peer(peer.to_owned())),
+        Some(("capability", name)) => Capability::parse(name).map(Scope::Capability),
+        _ => None,
+    }
+}
+
+impl KeptGrowth {
+    fn into_growth(self) -> Growth {
+        Growth { rule: self.rule, times: self.times, until: self.ends }
+    }
+}
+
+impl KeptLease {
+    fn into_lease(self) -> Result<Lease> {
+        let tag = |(id, digest)| RequestTag { id, digest };
+        Ok(Lease {
+            secret: secret(&self.secret)?,
+            epoch: self.epoch,
+            holder: Holder { key: self.key, purpose: self.purpose },
+            request: self.request.zip(self.digest).map(tag),
+            granted_at: self.granted_at,
+            expires_at: self.expires_at,
+            max_expires_at: self.max_expires_at,
+            ttl: self.ttl,
+            deliveries: self.deliveries,
+        })
+    }
+}
+
+impl KeptEnd {
+    fn into_ended(self) -> Result<Ended> {
+        let secret = secret(&self.secret)?;
+        let (cause, at, holder) = (self.cause, self.at, self.holder);
+        Ok(Ended { secret, epoch: self.epoch, cause, at, holder })
+    }
+}
+
+/// How a lease ended, by its name.
+pub(super) fn end_cause(name: &str) -> Result<EndCause> {
+    let name: serde::de::value::StrDeserializer<serde::de::value::Error> = name.into_deserializer();
+    EndCause::deserialize(name).map_err(|_| broken("an unknown end of a lease"))
+}
+
+/// The state of that name.
+pub(super) fn state(name: &str) -> Result<SessionState> {
+    Ok(match name {
+        "Ready" => SessionState::Ready,
+        "Leased" => SessionState::Leased,
+        "Resting" => SessionState::Resting,
+        "FloodWait" => SessionState::FloodWait,
+        "Suspect" => SessionState::Suspect,
+        "Invalid" => SessionState::Invalid,
+        _ => return Err(broken("an unknown state")),
+    })
+}
+
+fn secret(hex: &str) -> Result<LeaseSecret> {
+    LeaseSecret::from_hex(hex).ok_or_else(|| broken("a malformed lease"))
+}
+
+/// What a script or the broker itself packed.
+pub(super) fn unpack<'a, T: Deserialize<'a>>(packed: &'a [u8]) -> Result<T> {
+    // The decoder's own words could quote what must stay secret.
+    rmp_serde::from_slice(packed).map_err(|_| broken("a record that does not decode"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scope_that_is_kept_reads_back_from_its_key() {
+        let capabilities = Capability::all().map(Scope::Capability);
+        let others = [Scope::Session, Scope::Egress, Scope::Peer("-100:7".to_owned())];
+        for kept in capabilities.chain(others) {
+            assert_eq!(scope(&kept.key(), None), Some(kept));
+        }
+        let method = Scope::Method("messages.GetHistoryRequest".to_owned());
+        assert_eq!(scope(&method.key(), Some(method.subject().to_owned())), Some(method));
+        for unknown in ["request", "capability:flying", "", "sessions"] {
+            assert_eq!(scope(unknown, None), None, "{unknown}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+-- clear_cool_down: ends a cool-down of a session, or the brake on a method in the whole pool,
+-- before its time. Idempotent.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    1 session, or empty for a brake · 2 the scope's key
+-- returns {session, now, what is known of it, how it stands}, or {cleared} for a brake
+-- refuses pool_not_found · session_not_found
+if not pool then
+  return { 'pool_not_found' }
+end
+local name, key = ARGV[1], ARGV[2]
+settle()
+if name == '' then
+  redis.call('HDEL', BRAKES, key)
+  return { 'cleared' }
+elseif not session_exists(name) then
+  return { 'session_not_found' }
+end
+local standing = settle_session(name)
+local kept = {}
+for _, entry in ipairs(standing.cool_downs or {}) do
+  kept[#kept + 1] = entry.key ~= key and entry or nil
+end
+if #kept < #(standing.cool_downs or {}) then
+  local before = unindex(name, standing)
+  standing.cool_downs = #kept > 0 and kept or nil
+  index(name, standing, before)
+end
+return view(name, settle_session(name))

@@ -8,15 +8,21 @@ pub mod pyrogram;
 pub mod telethon;
 
 mod fault;
+mod files;
 mod grammers;
 mod parts;
 mod read;
 mod sqlite;
+mod tdata;
 #[cfg(test)]
 mod tests;
 
 pub use fault::{Fault, Library};
-pub use read::{Found, foreign_folder, read_file, read_text};
+pub use files::{Files, Folder, Passcode};
+pub use read::{
+    Account, Bytes, Found, Kind, START, foreign_folder, library_of, read_bytes, read_file,
+    read_folder, read_text,
+};
 
 use std::{fmt, fmt::Write as _, io};
 
@@ -62,6 +68,10 @@ pub struct Telegram {
     pub user_id: Option<i64>,
     /// Whether the user is a bot, where known.
     pub is_bot: Option<bool>,
+    /// The account's second-factor password, where known. Not needed to reconnect, and as secret
+    /// as the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
     /// The application id that the session was made with, where known. Its home is the session's
     /// device profile, so it is not kept a second time with the key.
     #[serde(skip)]

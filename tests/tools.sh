@@ -22,14 +22,17 @@ kurigram_version=2.2.26
 hydrogram_version=0.2.0
 gramjs_version=2.26.22
 mtcute_version=0.27.2
+opentele_version=1.15.1
+mtcute_convert_version=0.28.2
 
 is_there() {
     case $1 in
         redis) command -v redis-server >/dev/null ;;
         python) [ -x "$tools/python/bin/python" ] && [ -x "$tools/python-old/bin/python" ] ;;
-        pyrogram | kurigram | hydrogram) [ -x "$tools/python-$1/bin/python" ] ;;
+        pyrogram | kurigram | hydrogram | opentele) [ -x "$tools/python-$1/bin/python" ] ;;
         gramjs) [ -d "$tools/node/node_modules/telegram" ] ;;
         mtcute) [ -d "$tools/node/node_modules/@mtcute/core" ] ;;
+        mtcute-convert) [ -d "$tools/node-convert/node_modules/@mtcute/convert" ] ;;
         deny) command -v cargo-deny >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
@@ -64,13 +67,18 @@ install_one() {
             "$tools/python-old/bin/pip" install -q telethon==1.36.0
             ;;
         # Pyrogram and Kurigram are one package by name: each needs a house of its own.
-        pyrogram | kurigram | hydrogram)
+        pyrogram | kurigram | hydrogram | opentele)
             local version=${1}_version
             python3 -m venv "$tools/python-$1"
             "$tools/python-$1/bin/pip" install -q "$1==${!version}"
             ;;
-        gramjs) npm_install "telegram@$gramjs_version" ;;
-        mtcute) npm_install "@mtcute/core@$mtcute_version" ;;
+        gramjs) npm_install node "telegram@$gramjs_version" ;;
+        mtcute) npm_install node "@mtcute/core@$mtcute_version" ;;
+        # Of another version than the core that is tested.
+        mtcute-convert)
+            npm_install node-convert "@mtcute/convert@$mtcute_convert_version" \
+                "@mtcute/node@$mtcute_convert_version"
+            ;;
         grpcurl) go_install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ;;
         buf) go_install "github.com/bufbuild/buf/cmd/buf@$buf_version" ;;
         kustomize) go_install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ;;
@@ -91,7 +99,9 @@ install_health_probe() {
 }
 
 npm_install() {
-    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$tools/node" "$1"
+    local place=$1
+    shift
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$tools/$place" "$@"
 }
 
 go_install() { GOBIN="$tools/bin" GOFLAGS=-mod=mod go install "$1"; }
@@ -101,7 +111,8 @@ case ${1:-} in
     install)
         shift
         [ $# -gt 0 ] || set -- redis systemd-analyze python \
-            pyrogram kurigram hydrogram gramjs mtcute grpcurl grpc-health-probe buf kustomize deny
+            pyrogram kurigram hydrogram opentele gramjs mtcute mtcute-convert \
+            grpcurl grpc-health-probe buf kustomize deny
         for name in "$@"; do install_one "$name"; done
         ;;
     env)

@@ -167,6 +167,7 @@ fn made_up(name: SessionName, country: &str, dc_id: u8) -> Result<NewSession, Fa
         address: None,
         user_id: None,
         is_bot: None,
+        password: None,
         api_id: None,
     });
     Ok(NewSession {

@@ -2,33 +2,27 @@
 
 mod rows;
 mod send;
-mod source;
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc};
 
-use futures_util::{StreamExt as _, future, stream};
+use futures_util::{StreamExt as _, stream};
 use telegate::{
-    credential::{Credential, Telegram},
+    client::Client,
+    credential::Passcode,
+    inventory::{Held, Naming, Phones, Sidecars, Sources, Ways},
     pool::{
         Fingerprint, LABEL_KEY_RULE, LABEL_VALUE_RULE, PoolName, SessionName, is_label_key,
         is_label_value,
     },
-    proto::v1::{GetPoolRequest, ImportOutcome, ImportRow},
+    proto::v1::{GetPoolRequest, ImportOutcome, ListSessionsRequest},
 };
 
-use self::{
-    rows::Rows,
-    send::send,
-    source::{Found, Sources},
-};
+use self::{rows::Rows, send::send};
 use super::{
     broker::Broker,
     failure::{Exit, Failure},
     print::Output,
+    status::PAGE,
 };
 
 /// How many files are read, and how many sessions sent, at once.
@@ -36,9 +30,10 @@ const IN_FLIGHT: usize = 16;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Session files of Telethon, Pyrogram, Kurigram, hydrogram, gotd or grammers, .txt files with
-    /// a session string per line (also of GramJS and mtcute), folders with session files at any
-    /// depth, or - for strings from stdin. Content tells what a file is. Nothing in them changes.
+    /// Session files of Telethon, Pyrogram, Kurigram, hydrogram, gotd or grammers, tdata folders of
+    /// Telegram Desktop, .txt files with a session string per line (also of GramJS and mtcute), zip
+    /// archives or folders with all of these at any depth, or - for strings from stdin. Content
+    /// tells what a file is. Nothing in them changes.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// The pool that gets the sessions.
@@ -50,9 +45,44 @@ pub(crate) struct Args {
     /// What their names begin with, before the file's name.
     #[arg(long, default_value = "", hide_default_value = true)]
     name_prefix: String,
+    #[command(flatten)]
+    reading: Reading,
     /// Read and report only; no broker is called.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// How files are read.
+#[derive(clap::Args)]
+pub(crate) struct Reading {
+    /// A file with the passcode that locks a tdata folder.
+    #[arg(long, value_name = "FILE")]
+    passcode_file: Option<PathBuf>,
+    /// Leave aside what lies beside a session as NAME.json: application, device, proxy, account,
+    /// second factor.
+    #[arg(long)]
+    no_sidecars: bool,
+    /// Take the phone number of a sidecar as the label `phone`. It is personal.
+    #[arg(long)]
+    phone_label: bool,
+}
+
+impl Reading {
+    pub(crate) fn ways(&self) -> Result<Ways, Failure> {
+        let passcode = match &self.passcode_file {
+            Some(path) => fs::read_to_string(path).map_err(|error| {
+                Failure::new(Exit::Io, format!("passcode file {}: {error}", path.display()))
+                    .next("name a file with the passcode in its first line")
+            })?,
+            None => String::new(),
+        };
+        let first = passcode.lines().next().unwrap_or_default();
+        Ok(Ways {
+            passcode: Passcode::new(first.to_owned()),
+            sidecars: if self.no_sidecars { Sidecars::Ignore } else { Sidecars::Read },
+            phones: if self.phone_label { Phones::Label } else { Phones::Leave },
+        })
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -66,13 +96,6 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// A session that is new in this run.
-struct New {
-    name: String,
-    telegram: Telegram,
-    fingerprint: Fingerprint,
-}
-
 pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<ExitCode, Failure> {
     if !args.name_prefix.is_empty() && SessionName::parse(&args.name_prefix).is_none() {
         let message = format!("--name-prefix {:?} is not how a name begins", args.name_prefix);
@@ -84,31 +107,43 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<E
         let message = format!("{:?} is not a pool's name", args.pool);
         return Err(Failure::new(Exit::Usage, message).next(format!("it is {}", PoolName::RULE)));
     }
+    let ways = Arc::new(args.reading.ways()?);
     let client = if args.dry_run { None } else { Some(broker.connect().await?) };
+    let mut naming = Naming::new(&args.name_prefix);
     if let Some(client) = &client {
         // Better one error here than one for each file.
         client.get_pool(GetPoolRequest { pool: args.pool.clone() }).await?;
+        hold_all(&mut naming, client, &args.pool).await?;
     }
     let labels: BTreeMap<_, _> = args.label.iter().cloned().collect();
     let mut rows = Rows::new(output, &args.paths)?;
-    let mut plan = Plan::new(&args.name_prefix);
-    let done = {
+    let done: Result<(), Failure> = {
         let (client, pool, labels) = (client.as_ref(), args.pool.as_str(), &labels);
         let mut sent = stream::iter(Sources::new(&args.paths))
-            .map(async |source| {
-                tokio::task::spawn_blocking(move || source.read())
-                    .await
-                    .map_err(|error| Failure::new(Exit::Internal, error.to_string()))
+            .map(|source| {
+                let ways = Arc::clone(&ways);
+                async move {
+                    tokio::task::spawn_blocking(move || source.read(&ways))
+                        .await
+                        .map_err(|error| Failure::new(Exit::Internal, error.to_string()))
+                }
             })
             .buffered(IN_FLIGHT)
-            .filter_map(|found| future::ready(found.transpose()))
-            .map(|found| found.map(|found| plan.place(found)))
-            .map(async |planned| {
-                let (row, new) = planned?;
-                match (new, client) {
-                    (Some(new), Some(client)) => send(client, pool, labels, row, new).await,
-                    _ => Ok(row),
+            .flat_map(|read| match read {
+                Ok(items) => stream::iter(items).map(Ok).left_stream(),
+                Err(failure) => stream::iter([Err(failure)]).right_stream(),
+            })
+            .map(|item| item.map(|item| naming.place(item)))
+            .map(async |placed| {
+                let (mut row, new) = placed?;
+                if let (Some(new), Some(client)) = (new, client) {
+                    row = send(client, pool, labels, row, new).await?;
                 }
+                let held = row.outcome() == ImportOutcome::Unchanged && !row.session.is_empty();
+                if held && row.detail.is_empty() && !labels.is_empty() {
+                    "Its labels stay as they were".clone_into(&mut row.detail);
+                }
+                Ok(row)
             })
             .buffered(IN_FLIGHT);
         loop {
@@ -124,103 +159,25 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<E
     Ok(if refused == 0 { ExitCode::SUCCESS } else { Exit::Refused.into() })
 }
 
-/// Decides, in the order of the sources, which sessions are new in this run and how they are named.
-struct Plan<'a> {
-    prefix: &'a str,
-    /// Where each key was found first.
-    keys: HashMap<Fingerprint, String>,
-    names: HashSet<String>,
-}
-
-impl<'a> Plan<'a> {
-    fn new(prefix: &'a str) -> Self {
-        Self { prefix, keys: HashMap::new(), names: HashSet::new() }
-    }
-
-    fn place(&mut self, found: Found) -> (ImportRow, Option<New>) {
-        let Found { file_name, stem, format, read } = found;
-        let mut row = ImportRow { file_name, format, ..ImportRow::default() };
-        let telegram = match read {
-            Ok(telegram) => telegram,
-            Err(fault) => {
-                row.set_outcome(ImportOutcome::Refused);
-                row.detail = fault.to_string();
-                return (row, None);
-            }
-        };
-        let fingerprint = Credential::Telegram(telegram.clone()).fingerprint();
-        row.fingerprint = fingerprint.to_string();
-        if let Some(first) = self.keys.get(&fingerprint) {
-            row.set_outcome(ImportOutcome::Unchanged);
-            row.detail = format!("It has the same key as {first}");
-            return (row, None);
+/// Learns what the pool has, so that a second run is quick and accounts are recognised.
+async fn hold_all(naming: &mut Naming, client: &Client, pool: &str) -> Result<(), Failure> {
+    let mut request = ListSessionsRequest {
+        pool: pool.to_owned(),
+        page_size: PAGE,
+        ..ListSessionsRequest::default()
+    };
+    loop {
+        let page = client.list_sessions(request.clone()).await?;
+        for session in page.sessions {
+            naming.hold(Held {
+                name: session.name,
+                fingerprint: Fingerprint::new(&session.fingerprint),
+                account_id: session.account_id,
+            });
         }
-        self.keys.insert(fingerprint.clone(), row.file_name.clone());
-        let name = self.name(stem.as_deref(), &fingerprint);
-        // Said for a dry run; sending says it anew.
-        row.set_outcome(ImportOutcome::Added);
-        row.session.clone_from(&name);
-        (row, Some(New { name, telegram, fingerprint }))
-    }
-
-    /// A valid name that is new in this run.
-    fn name(&mut self, stem: Option<&str>, fingerprint: &Fingerprint) -> String {
-        let text = match stem {
-            Some(stem) => format!("{}{stem}", self.prefix),
-            None => format!("{}session-{fingerprint}", self.prefix),
-        };
-        let name = valid_name(&text).unwrap_or_else(|| format!("session-{fingerprint}"));
-        let name = if self.names.contains(&name) {
-            // Two folders may each have an "account.session".
-            let room = MAX_NAME - fingerprint.as_str().len() - 1;
-            format!("{}-{fingerprint}", &name[..name.len().min(room)])
-        } else {
-            name
-        };
-        self.names.insert(name.clone());
-        name
-    }
-}
-
-const MAX_NAME: usize = 64;
-
-/// Makes a session's name of any text: what a name cannot have becomes `-`.
-fn valid_name(text: &str) -> Option<String> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "._@+-".contains(c);
-    let name: String = text.chars().map(|c| if fits(c) { c } else { '-' }).collect();
-    let name = name.trim_start_matches(|c: char| !c.is_ascii_alphanumeric() && c != '+');
-    let name = &name[..name.len().min(MAX_NAME)];
-    SessionName::parse(name).map(|name| name.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_text_becomes_a_valid_name_or_none() {
-        for (text, name) in [
-            ("alice", Some("alice")),
-            ("+49 151/000", Some("+49-151-000")),
-            ("__bob", Some("bob")),
-            ("Ünal", Some("nal")),
-            ("日本", None),
-            ("", None),
-            (&"x".repeat(80), Some(&*"x".repeat(64))),
-        ] {
-            assert_eq!(valid_name(text).as_deref(), name, "{text}");
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(());
         }
-    }
-
-    #[test]
-    fn two_files_of_one_name_get_two_names() {
-        let fingerprint = Fingerprint::new("0123456789abcdef");
-        let mut plan = Plan::new("eu-");
-        assert_eq!(plan.name(Some("account"), &fingerprint), "eu-account");
-        assert_eq!(plan.name(Some("account"), &fingerprint), "eu-account-0123456789abcdef");
-        assert_eq!(plan.name(None, &fingerprint), "eu-session-0123456789abcdef");
-        let long = "x".repeat(64);
-        assert_eq!(plan.name(Some(&long), &fingerprint).len(), 64);
-        assert_eq!(plan.name(Some(&long), &fingerprint).len(), 64);
     }
 }

@@ -57,6 +57,12 @@ pub enum Fault {
     /// Another program keeps it locked.
     #[error("It is in use by another program; stop that program and try again")]
     InUse,
+    /// A passcode locks it, and none was given.
+    #[error("It is locked with a local passcode; name a file that has it with --passcode-file")]
+    Locked,
+    /// Another passcode locks it.
+    #[error("The given passcode does not open it")]
+    WrongPasscode,
     /// It holds no key.
     #[error("It is not logged in: it has no authorization key")]
     NotLoggedIn,
@@ -69,6 +75,12 @@ pub enum Fault {
     /// The data centre cannot be.
     #[error("It names data centre {0}, and Telegram's are 1 to 5")]
     DataCentre(i64),
+    /// What lies beside it contradicts it, or cannot be understood.
+    #[error("The sidecar beside it {0}")]
+    Sidecar(String),
+    /// An archive that is not opened.
+    #[error("It is an archive that is not taken: {0}")]
+    Archive(&'static str),
     /// It holds more than one.
     #[error("It holds several sessions, and one was expected")]
     Several,
@@ -81,7 +93,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub(super) fn damaged(how: &str) -> Self {
+    pub(crate) fn damaged(how: &str) -> Self {
         Self::Damaged(how.to_owned())
     }
 }
@@ -91,6 +103,10 @@ impl Fault {
 pub enum Library {
     /// Telegram Desktop's `tdata`.
     Desktop,
+    /// Telegram Desktop's `tdata` as it was before it had several accounts.
+    OldDesktop,
+    /// A single file of Telegram Desktop.
+    DesktopFile,
     /// `TDLib`'s folder.
     TdLib,
     /// mtcute's SQLite file.
@@ -101,7 +117,10 @@ impl Library {
     /// What to do instead.
     const fn way_out(self) -> &'static str {
         match self {
-            Self::Desktop => "convert it to a Telethon or Pyrogram session first",
+            Self::Desktop | Self::DesktopFile => {
+                "it is read as a folder: name the one that holds key_datas"
+            }
+            Self::OldDesktop => "start a current Telegram Desktop on it once, which converts it",
             Self::TdLib => "TDLib keeps its keys to itself: log in anew with another library",
             Self::MtcuteFile => "export it with mtcute as a session string first",
         }
@@ -112,6 +131,8 @@ impl fmt::Display for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Desktop => "Telegram Desktop (tdata)",
+            Self::OldDesktop => "Telegram Desktop before 2.0 (tdata)",
+            Self::DesktopFile => "Telegram Desktop, or a part of one (tdata)",
             Self::TdLib => "TDLib",
             Self::MtcuteFile => "mtcute (SQLite)",
         })

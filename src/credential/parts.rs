@@ -57,6 +57,7 @@ impl Parts<'_> {
             address: Some(address),
             user_id,
             is_bot: user_id.and(self.is_bot),
+            password: None,
             api_id: self.api_id.and_then(|id| i32::try_from(id).ok()).filter(|id| *id > 0),
         })
     }

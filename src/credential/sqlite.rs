@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, types::ValueRef};
 
-use super::{Fault, MAX_FILE, MAX_STRING, unreadable};
+use super::{Fault, MAX_FILE, MAX_STRING, read::Bytes, unreadable};
 
 pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 pub(super) const HEADER: usize = 100;
@@ -31,9 +31,7 @@ pub(super) fn read<T>(
     header: &[u8],
     reader: impl Fn(&Tables<'_>) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
-    let found = header.len() as u64;
-    let header: &[u8; HEADER] =
-        header.try_into().map_err(|_| Fault::Truncated { found, wanted: HEADER as u64 })?;
+    let header = whole_header(header)?;
     let before = stamps(path);
     let opened = match Way::choose(path, header)? {
         Way::Shared => open(path, "?mode=ro"),
@@ -51,6 +49,55 @@ pub(super) fn read<T>(
     }
 }
 
+/// Reads a SQLite file that is in memory. Only one that SQLite would have to recover first is
+/// written out, into a private folder that is gone afterwards.
+pub(super) fn read_bytes<T>(
+    bytes: Bytes,
+    reader: impl Fn(&Tables<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let Bytes { mut file, log, journal } = bytes;
+    let header = whole_header(&file)?;
+    let left_over = |part: Option<Vec<u8>>| part.filter(|bytes| !bytes.is_empty());
+    let has_log = header[18] == 2 || header[19] == 2;
+    let log = left_over(log).filter(|_| has_log);
+    let journal = left_over(journal).filter(|_| !has_log);
+    if log.is_some() || journal.is_some() {
+        return read_written(file, log, journal, reader);
+    }
+    if has_log {
+        // SQLite wants no log in memory. There is none, so the file is whole without one.
+        file[18..20].fill(1);
+    } else {
+        cut_off(file.len() as u64, header)?;
+    }
+    let mut db = Connection::open_in_memory().map_err(|error| fault(&error))?;
+    let length = file.len();
+    db.deserialize_read_exact("main", &file[..], length, true).map_err(|error| fault(&error))?;
+    harden(&db).map_err(|error| fault(&error))?;
+    reader(&Tables::of(&db)?)
+}
+
+fn read_written<T>(
+    file: Vec<u8>,
+    log: Option<Vec<u8>>,
+    journal: Option<Vec<u8>>,
+    reader: impl Fn(&Tables<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let folder = tempfile::tempdir().map_err(|error| unreadable(&error))?;
+    let copy = folder.path().join("copy");
+    for (suffix, bytes) in [("", Some(file)), ("-wal", log), ("-journal", journal)] {
+        let Some(bytes) = bytes else { continue };
+        no_super_journal(suffix, &bytes)?;
+        fs::write(beside(&copy, suffix), bytes).map_err(|error| unreadable(&error))?;
+    }
+    read_recovered(&copy, reader)
+}
+
+fn whole_header(start: &[u8]) -> Result<&[u8; HEADER], Fault> {
+    let found = start.len() as u64;
+    start.first_chunk().ok_or(Fault::Truncated { found, wanted: HEADER as u64 })
+}
+
 /// How a file is opened so that nothing is written.
 enum Way {
     /// Beside other programs, with their locks.
@@ -65,7 +112,8 @@ enum Way {
 impl Way {
     fn choose(path: &Path, header: &[u8; HEADER]) -> Result<Self, Fault> {
         if header[18] != 2 && header[19] != 2 {
-            cut_off(path, header)?;
+            let length = fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+            cut_off(length, header)?;
             return Ok(Self::Shared);
         }
         let log = fs::metadata(beside(path, "-wal")).is_ok_and(|file| file.len() > 0);
@@ -74,13 +122,12 @@ impl Way {
 }
 
 /// Refuses a file that is shorter than its header says, where the header can be trusted.
-fn cut_off(path: &Path, header: &[u8; HEADER]) -> Result<(), Fault> {
+fn cut_off(found: u64, header: &[u8; HEADER]) -> Result<(), Fault> {
     let word = |at| u32::from_be_bytes(std::array::from_fn(|i| header[at + i]));
     let page = match u16::from_be_bytes([header[16], header[17]]) {
         1 => 65_536,
         size => u64::from(size),
     };
-    let found = fs::metadata(path).map_err(|error| unreadable(&error))?.len();
     let wanted = page * u64::from(word(28));
     if word(24) == word(92) && found < wanted {
         return Err(Fault::Truncated { found, wanted });
@@ -108,12 +155,17 @@ fn connect(path: &Path, options: &str, mode: OpenFlags) -> rusqlite::Result<Conn
     let flags = mode | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(uri, flags)?;
     db.busy_timeout(PATIENCE)?;
+    harden(&db)?;
+    db.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?;
+    Ok(db)
+}
+
+fn harden(db: &Connection) -> rusqlite::Result<()> {
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-    db.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?;
-    Ok(db)
+    Ok(())
 }
 
 /// Copies a file and what SQLite left beside it into a private folder, recovers the copy and reads
@@ -129,10 +181,7 @@ fn read_copy<T>(path: &Path, reader: impl Fn(&Tables<'_>) -> Result<T, Fault>) -
             Ok(meta) if meta.len() > MAX_FILE => return Err(Fault::TooLarge(meta.len())),
             Ok(_) => {
                 let bytes = fs::read(&from).map_err(|error| unreadable(&error))?;
-                // SQLite would delete the file that a super-journal's name leads to.
-                if suffix == "-journal" && bytes.ends_with(&JOURNAL_MAGIC) {
-                    return Err(Fault::Damaged("its journal belongs to several files".to_owned()));
-                }
+                no_super_journal(suffix, &bytes)?;
                 fs::write(beside(&copy, suffix), bytes).map_err(|error| unreadable(&error))?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -142,7 +191,22 @@ fn read_copy<T>(path: &Path, reader: impl Fn(&Tables<'_>) -> Result<T, Fault>) -
     if stamps(path) != before {
         return Err(Fault::InUse);
     }
-    let db = connect(&copy, "", OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| fault(&e))?;
+    read_recovered(&copy, reader)
+}
+
+/// SQLite would delete the file that a super-journal's name leads to.
+fn no_super_journal(suffix: &str, bytes: &[u8]) -> Result<(), Fault> {
+    if suffix == "-journal" && bytes.ends_with(&JOURNAL_MAGIC) {
+        return Err(Fault::Damaged("its journal belongs to several files".to_owned()));
+    }
+    Ok(())
+}
+
+fn read_recovered<T>(
+    copy: &Path,
+    reader: impl Fn(&Tables<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let db = connect(copy, "", OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|e| fault(&e))?;
     reader(&Tables::of(&db)?)
 }
 

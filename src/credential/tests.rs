@@ -19,6 +19,7 @@ fn made_up(dc_id: u8, test: bool) -> Telegram {
         address: Some(home(dc_id, test)),
         user_id: Some(7_000_000_001),
         is_bot: Some(dc_id == 3),
+        password: None,
         api_id: Some(2040),
     }
 }
@@ -265,7 +266,7 @@ fn a_credential_that_was_kept_before_still_opens() {
         is_bot: Option<bool>,
     }
     let all = Telegram { api_id: None, ..made_up(2, false) };
-    let Telegram { dc_id, test, auth_key, address, user_id, is_bot, api_id: _ } = all.clone();
+    let Telegram { dc_id, test, auth_key, address, user_id, is_bot, .. } = all.clone();
     let before = Before::Telegram(Fields { dc_id, test, auth_key, address, user_id, is_bot });
     let sealed = rmp_serde::to_vec_named(&before).unwrap();
     assert!(Credential::unseal(&Sealed(sealed)).unwrap() == Credential::Telegram(all));

@@ -11,7 +11,9 @@ use std::{
 
 use rusqlite::Connection;
 use serde_json::Value;
-use telegate::credential::{Fault, Library, MAX_FILE, Telegram, read_file, telethon};
+use telegate::credential::{
+    Fault, Folder, Library, MAX_FILE, Passcode, Telegram, read_file, read_folder, telethon,
+};
 use tempfile::TempDir;
 
 use crate::harness;
@@ -106,25 +108,22 @@ fn what_no_library_gives_away_is_refused_by_name() {
     let folder = folder();
     let mtcute = "create table auth_keys (dc, key); create table key_value (k);";
     drop(database(&folder.path().join("mtcute"), mtcute));
-    for (place, file, content) in
-        [("tdata", "key_datas", &b"TDF$"[..]), ("tdlib", "td.binlog", &[0x9c; 64])]
-    {
-        fs::create_dir(folder.path().join(place)).unwrap();
-        fs::write(folder.path().join(place).join(file), content).unwrap();
-    }
-    for (name, library) in [
-        ("mtcute", Library::MtcuteFile),
-        ("tdata", Library::Desktop),
-        ("tdata/key_datas", Library::Desktop),
-        ("tdlib", Library::TdLib),
-    ] {
-        assert_eq!(read(&folder.path().join(name)), Err(Fault::Unsupported { library }), "{name}");
-    }
-    let said = Fault::Unsupported { library: Library::Desktop }.to_string();
+    assert_eq!(
+        read(&folder.path().join("mtcute")),
+        Err(Fault::Unsupported { library: Library::MtcuteFile })
+    );
+    let tdlib = folder.path().join("tdlib");
+    fs::create_dir(&tdlib).unwrap();
+    fs::write(tdlib.join("td.binlog"), [0x9c; 64]).unwrap();
+    assert_eq!(
+        read_folder(&Folder(&tdlib), &Passcode::default()),
+        Err(Fault::Unsupported { library: Library::TdLib })
+    );
+    let said = Fault::Unsupported { library: Library::TdLib }.to_string();
     assert_eq!(
         said,
-        "It is a session of Telegram Desktop (tdata), which Telegate does not read; convert it to \
-         a Telethon or Pyrogram session first"
+        "It is a session of TDLib, which Telegate does not read; TDLib keeps its keys to itself: \
+         log in anew with another library"
     );
 }
 

@@ -20,6 +20,7 @@ mod libraries;
 mod model;
 mod redis_link;
 mod status;
+mod tdata;
 mod tidy;
 mod unruly;
 mod verdict;

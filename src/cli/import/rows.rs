@@ -6,9 +6,11 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
-use telegate::proto::v1::{ImportOutcome, ImportRow};
+use telegate::{
+    inventory::Sources,
+    proto::v1::{ImportOutcome, ImportRow},
+};
 
-use super::source::Sources;
 use crate::cli::{
     failure::{Exit, Failure},
     print::{self, Output, printable},

@@ -4,15 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use telegate::{
     client::{Client, Error, Refused},
-    credential::Telegram,
-    proto::v1::{
-        AddSessionRequest, Credential, CredentialForm, DeviceProfile, ErrorReason,
-        GetSessionRequest, ImportOutcome, ImportRow, Session, TelegramCredential,
-        credential::Value,
-    },
+    inventory::New,
+    proto::v1::{AddSessionRequest, ErrorReason, GetSessionRequest, ImportOutcome, ImportRow},
 };
 
-use super::New;
 use crate::cli::failure::Failure;
 
 /// How often a session is sent again when the broker says that waiting helps.
@@ -27,23 +22,11 @@ pub(super) async fn send(
     mut row: ImportRow,
     new: New,
 ) -> Result<ImportRow, Failure> {
-    let New { name, telegram, fingerprint } = new;
-    let request = AddSessionRequest {
-        session: Some(Session {
-            pool: pool.to_owned(),
-            name: name.clone(),
-            labels: labels.clone(),
-            account_id: telegram.user_id,
-            device: telegram
-                .api_id
-                .map(|api_id| DeviceProfile { api_id: Some(api_id), ..DeviceProfile::default() }),
-            ..Session::default()
-        }),
-        credential: Some(Credential {
-            form: CredentialForm::Raw.into(),
-            value: Some(Value::Telegram(wire(telegram))),
-        }),
-    };
+    let New { name, mut entry } = new;
+    let fingerprint = entry.fingerprint();
+    // What the caller says of all wins over what a sidecar says of one.
+    entry.labels.extend(labels.clone());
+    let request = entry.request(pool, &name);
     let refused = match add(client, request).await {
         Ok(()) => {
             row.set_outcome(ImportOutcome::Added);
@@ -75,9 +58,6 @@ pub(super) async fn send(
         }
         // All others would meet the same.
         _ => return Err(Error::Refused(refused).into()),
-    }
-    if row.outcome() == ImportOutcome::Unchanged && row.detail.is_empty() && !labels.is_empty() {
-        "Its labels stay as they were".clone_into(&mut row.detail);
     }
     Ok(row)
 }
@@ -115,18 +95,5 @@ fn held_already(row: &mut ImportRow, pool: &str, refused: &Refused) {
             row.set_outcome(ImportOutcome::Refused);
             row.detail.clone_from(&refused.message);
         }
-    }
-}
-
-fn wire(telegram: Telegram) -> TelegramCredential {
-    let Telegram { dc_id, test, auth_key, address, user_id, is_bot, api_id: _ } = telegram;
-    TelegramCredential {
-        dc_id: dc_id.into(),
-        test,
-        auth_key,
-        address: address.map(|address| address.ip().to_string()).unwrap_or_default(),
-        port: address.map_or(0, |address| address.port().into()),
-        user_id,
-        is_bot,
     }
 }

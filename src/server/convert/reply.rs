@@ -26,15 +26,21 @@ pub(in crate::server) enum Audience {
     Other,
 }
 
-/// A granted lease and what it lends.
+/// A granted lease and what it lends. The second factor is shown to an admin only.
 pub(in crate::server) fn grant(
     pool: &PoolName,
     grant: &Grant,
     form: Form,
+    audience: Audience,
 ) -> Result<v1::AcquireResponse, Fault> {
     let broken =
         |error| Fault::Internal { cause: format!("a kept credential cannot be read: {error}") };
-    let credential = Credential::unseal(&grant.record.credential).map_err(broken)?;
+    let mut credential = Credential::unseal(&grant.record.credential).map_err(broken)?;
+    if let Credential::Telegram(telegram) = &mut credential
+        && audience != Audience::Admin
+    {
+        telegram.password = None;
+    }
     let standing = Standing {
         epoch: grant.lease.epoch,
         lease: Some(grant.lease.clone()),

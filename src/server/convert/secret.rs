@@ -12,6 +12,9 @@ use crate::{
     server::status::{Fault, Violation},
 };
 
+/// The longest second-factor password, in bytes.
+const MAX_PASSWORD: usize = 1024;
+
 /// The forms in which credentials are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Form {
@@ -112,6 +115,7 @@ fn raw(telegram: Telegram) -> v1::TelegramCredential {
         port: telegram.address.map(|address| address.port().into()).unwrap_or_default(),
         user_id: telegram.user_id,
         is_bot: telegram.is_bot,
+        password: telegram.password.unwrap_or_default(),
     }
 }
 
@@ -168,6 +172,7 @@ fn take_telegram(check: &mut Check, telegram: &v1::TelegramCredential) -> Option
         let rule = format!("is {}; it must be from 0 to 65535", telegram.port);
         check.fault("credential.telegram.port", rule);
     }
+    check.at_most("credential.telegram.password", &telegram.password, MAX_PASSWORD);
     Some(Credential::Telegram(Telegram {
         dc_id: dc_id?,
         test: telegram.test,
@@ -178,6 +183,7 @@ fn take_telegram(check: &mut Check, telegram: &v1::TelegramCredential) -> Option
             .map(|(ip, p)| SocketAddrV4::new(ip, p)),
         user_id: telegram.user_id,
         is_bot: telegram.is_bot,
+        password: (!telegram.password.is_empty()).then(|| telegram.password.clone()),
         // It is in the session's device profile.
         api_id: None,
     }))

@@ -26,6 +26,7 @@ pub(super) async fn acquire(
 ) -> Result<Response<v1::AcquireResponse>, Fault> {
     let Acquire { pool, ask, form } = convert::acquire(&request, caller.key(), secret()?)?;
     caller.enter(&pool)?;
+    let audience = caller.audience();
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
         let granted = store.acquire(&pool, ask).await;
@@ -36,7 +37,8 @@ pub(super) async fn acquire(
     let lost = |_| Fault::Internal { cause: "the task of an Acquire panicked".to_owned() };
     let delivery = told.await.map_err(lost)??;
     let gone = || Fault::Internal { cause: "a grant was taken back too early".to_owned() };
-    let answer = delivery.peek(|pool, grant| convert::grant(pool, grant, form)).ok_or_else(gone)?;
+    let answer = delivery.peek(|pool, grant| convert::grant(pool, grant, form, audience));
+    let answer = answer.ok_or_else(gone)?;
     match answer {
         Ok(answer) => {
             let mut response = Response::new(answer);

@@ -45,7 +45,10 @@ impl Source {
         match self.0 {
             What::Guess(path) => {
                 let mut items = read_path(&path, ways);
-                items.retain(|item| !item.read.as_ref().is_err_and(nothing_like_a_session));
+                // An archive has left out already what is none.
+                if Kind::of_file(&path) != Ok(Kind::Zip) {
+                    items.retain(|item| !item.read.as_ref().is_err_and(nothing_like_a_session));
+                }
                 items
             }
             What::File(path) => {
@@ -234,10 +237,10 @@ pub(super) fn nothing_like_a_session(fault: &Fault) -> bool {
         | F::TooLarge(_)
         | F::TooLong(_)
         | F::Unknown(_)
-        | F::Archive(_)
         | F::StringLength(_)
         | F::NotBase64 => true,
         F::Unreadable(_)
+        | F::Archive(_)
         | F::Unsupported { .. }
         | F::NewerSchema { .. }
         | F::Truncated { .. }

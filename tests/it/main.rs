@@ -2,6 +2,7 @@
 //! one part of the law.
 
 mod admin;
+mod archives;
 mod auth;
 mod broker;
 mod cli;

@@ -154,8 +154,10 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<E
             }
         }
     };
-    let refused = rows.finish(args.dry_run)?;
+    let refused = rows.finish(args.dry_run);
+    // What stopped the import goes before what the rows lack for it.
     done?;
+    let refused = refused?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { Exit::Refused.into() })
 }
 

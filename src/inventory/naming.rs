@@ -97,7 +97,7 @@ impl Naming {
         if let Some(other) = self.held_names.get(&name) {
             row.set_outcome(ImportOutcome::Refused);
             row.detail =
-                format!("The pool has another session of that name ({other}); use --name-prefix");
+                format!("The pool has another session of that name ({other}); give names a prefix");
             row.session = name;
             return (row, None);
         }

@@ -38,6 +38,10 @@ const OPEN: [&str; 3] = [
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
+/// Calls that last for as long as the caller sends; their handlers do not let it be silent.
+const STREAMED: [&str; 2] =
+    ["/telegate.v1.SessionAdmin/ImportSessions", "/telegate.v1.SessionAdmin/SyncSessions"];
+
 /// Tells a client how it may compress; kept when an error of the transport is given details.
 const ENCODINGS: &str = "grpc-accept-encoding";
 
@@ -190,6 +194,7 @@ async fn handle<S>(
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
+    let is_streamed = STREAMED.contains(&request.uri().path());
     let work = async {
         let place = gate.place().await?;
         request.extensions_mut().insert(Caller { call: call.clone(), principal, place });
@@ -199,6 +204,9 @@ where
             Err(_) => Err(Fault::Internal { cause: "a handler panicked".to_owned() }),
         }
     };
+    if is_streamed {
+        return work.await;
+    }
     let answered = tokio::time::timeout(gate.config.limits.call_timeout, work).await;
     answered.unwrap_or(Err(Fault::Late))
 }

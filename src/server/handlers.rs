@@ -1,6 +1,7 @@
 //! The handlers: check the request, ask the store, translate the answer. They decide nothing.
 
 mod admin;
+mod import;
 mod lend;
 mod pool;
 

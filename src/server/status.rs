@@ -19,7 +19,7 @@ use tonic_types::{
 };
 
 use self::reasons::{Entry, Retry};
-pub(super) use self::transport::made_by_transport;
+pub(super) use self::transport::{broken_stream, made_by_transport};
 use super::call::{Call, Locale, Outcome, Weight};
 use crate::{
     config::Jitter,

@@ -16,6 +16,7 @@ mod grpc;
 mod harness;
 mod history;
 mod import;
+mod import_rpc;
 mod journal;
 mod libraries;
 mod model;

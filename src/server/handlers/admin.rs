@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tonic::{Request, Streaming};
 
-use super::{Answer, answer, not_implemented};
+use super::{
+    Answer, answer,
+    import::{Turns, import},
+    not_implemented,
+};
 use crate::{
     pool::{PoolMode, PoolName, PoolView, Refusal, SessionView},
     proto::v1::{self, session_admin_server::SessionAdmin},
@@ -20,11 +24,12 @@ use crate::{
 /// The service for operators.
 pub(in crate::server) struct AdminService {
     store: Arc<dyn Store>,
+    imports: Turns,
 }
 
 impl AdminService {
     pub(in crate::server) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        Self { store, imports: Turns::new() }
     }
 
     async fn created(
@@ -325,7 +330,7 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<Streaming<v1::ImportSessionsRequest>>,
     ) -> Answer<v1::ImportSessionsResponse> {
-        not_implemented(&request, "ImportSessions")
+        answer(request, |caller, sent| import(&self.store, &self.imports, caller, sent)).await
     }
 
     async fn sync_sessions(

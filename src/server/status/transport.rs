@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use tonic::{Code, Status};
 
-use super::Fault;
+use super::{Fault, Violation};
 
 /// The fault behind an error that stands in the headers of an answer, if there is one.
 pub(in crate::server) fn made_by_transport(
@@ -37,6 +37,18 @@ pub(in crate::server) fn made_by_transport(
             let cause = format!("the transport said {:?}: {}", made.code(), made.message());
             Some(Fault::Internal { cause })
         }
+    }
+}
+
+/// The fault behind a stream of requests that broke off.
+pub(in crate::server) fn broken_stream(status: &Status) -> Fault {
+    match status.code() {
+        Code::OutOfRange => Fault::Invalid(vec![Violation {
+            field: "content".to_owned(),
+            description: "comes in a message that is too large; send smaller pieces".to_owned(),
+        }]),
+        // Whatever it was, the rest cannot be read, and mostly nobody is there to hear it.
+        _ => Fault::Unreadable,
     }
 }
 

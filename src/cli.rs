@@ -87,7 +87,7 @@ enum Word {
     Session(session::Word),
     /// Explains a reason of the broker or an error of Telegram, without a broker.
     Explain(explain::Args),
-    /// Makes, lists and revokes API keys in the broker's key file.
+    /// Makes, lists and revokes API keys in the broker's key file; makes and rotates store keys.
     Keys(keys::Args),
     /// Measures a broker under load, and watches for sessions that are lent twice.
     Bench(bench::Args),
@@ -113,6 +113,9 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 fn local_words_call_no_broker(matches: &ArgMatches) -> Result<(), clap::Error> {
     const LOCAL: [&str; 5] = ["serve", "explain", "keys", "version", "completions"];
     let Some((word, matches)) = matches.subcommand() else { return Ok(()) };
+    if word == "keys" && matches.subcommand_name() == Some("rotate-store") {
+        return Ok(());
+    }
     let given = |flag: &&str| matches.value_source(flag) == Some(ValueSource::CommandLine);
     let flag = ["address", "key", "key_file", "ca", "cert", "cert_key"].into_iter().find(given);
     match flag.filter(|_| LOCAL.contains(&word)) {
@@ -153,7 +156,7 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Pool(word) => pool::run(word, broker, output).await?,
         Word::Session(word) => session::run(word, broker, output).await?,
         Word::Explain(args) => explain::run(args, output)?,
-        Word::Keys(args) => keys::run(args, output)?,
+        Word::Keys(args) => return keys::run(args, broker, output).await,
         Word::Bench(args) => bench::run(args, broker, output).await?,
         Word::Version => version::run(output)?,
         Word::Completions(args) => completions::run(&args)?,

@@ -238,6 +238,8 @@ calls! {
     admin.list_sessions: ListSessionsRequest => ListSessionsResponse;
     /// Removes a session and its credential.
     admin.remove_session: RemoveSessionRequest => RemoveSessionResponse;
+    /// Seals a page of sessions with the first store key.
+    admin.reseal_sessions: ResealSessionsRequest => ResealSessionsResponse;
     /// Brings a session back into its pool.
     admin.restore_session: RestoreSessionRequest => RestoreSessionResponse;
 }

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 pub use self::layers::FIELDS;
 use self::layers::Layers;
-use crate::store::embedded::Durability;
+use crate::store::{embedded::Durability, sealed::Sealing};
 
 /// How a broker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub store: StoreAddress,
     /// What an acknowledged call survives, in a file of this machine. Default `machine`.
     pub durability: Durability,
+    /// How credentials are kept in the store. Default: there is no store key, so none are taken in.
+    pub sealing: Sealing,
     /// Which log lines are written. Default `info`.
     pub log: String,
     /// How they are written. Default `auto`.
@@ -162,6 +164,10 @@ pub struct Overrides {
     pub store: Option<String>,
     /// `--durability`.
     pub durability: Option<String>,
+    /// `--store-key-file`.
+    pub store_key_file: Option<String>,
+    /// `--keep-unencrypted`.
+    pub keep_unencrypted: Option<String>,
     /// `--keys`.
     pub keys: Option<String>,
     /// `--tls-cert`.

@@ -49,7 +49,8 @@ pub use selector::{
     is_label_value,
 };
 pub use session::{
-    Credential, InvalidReason, Invalidation, SessionRecord, SessionState, SessionView, Standing,
+    Credential, InvalidReason, Invalidation, Secrets, SessionRecord, SessionState, SessionView,
+    Standing,
 };
 pub use settle::SETTLE_LIMIT;
 pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, ReleaseCause};
@@ -97,6 +98,7 @@ pub struct PoolRecord {
 #[derive(Debug)]
 enum Change {
     Pool,
+    /// A session is new, or what is known of it changed.
     Added(SessionName),
     Standing(SessionName),
     Removed(SessionName),

@@ -6,15 +6,19 @@
 
 pub mod embedded;
 pub mod redis;
+pub mod sealed;
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use self::sealed::StoreKeyId;
 use crate::pool::{
     Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
-    PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, SessionName,
-    SessionView, Span, verdict::Scope,
+    PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, Secrets,
+    SessionName, SessionView, Span, verdict::Scope,
 };
 
 /// What every verb answers.
@@ -36,6 +40,10 @@ pub enum Error {
     /// The store holds or answers what it must not. Needs a person.
     #[error("the store is broken: {0}")]
     Broken(String),
+    /// There is no store key to seal a credential with, and it is not kept in plain text. Needs a
+    /// person.
+    #[error("there is no store key to seal credentials with")]
+    NoKey,
 }
 
 impl From<Refusal> for Error {
@@ -59,6 +67,23 @@ pub enum Health {
     Down,
     /// It serves.
     Up,
+}
+
+/// What came of sealing some sessions anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// How many were sealed anew.
+    pub resealed: u32,
+    /// How many were sealed with the first store key already.
+    pub unchanged: u32,
+    /// Those that stay as they are, and why.
+    pub left: Vec<(SessionName, String)>,
+    /// How many of the sessions need each store key now.
+    pub needed: BTreeMap<StoreKeyId, u32>,
+    /// The store keys that there are; the first seals.
+    pub held: Vec<StoreKeyId>,
+    /// Where to go on: after this name. None at the end.
+    pub next: Option<SessionName>,
 }
 
 /// A place where pools are kept. Each verb is atomic, and durable when it answers.
@@ -103,6 +128,28 @@ pub trait Store: Send + Sync + 'static {
         after: Option<&SessionName>,
         most: usize,
     ) -> Result<Vec<SessionView>>;
+
+    /// Replaces the secret parts of a session if they are still those that were `read`, and tells
+    /// whether they are the `new` ones now. Idempotent. Refuses: `PoolNotFound`,
+    /// `SessionNotFound`.
+    async fn reseal(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        read: &Secrets,
+        new: Secrets,
+    ) -> Result<bool>;
+
+    /// Seals up to `most` sessions with the first store key, by name, from the first after a name.
+    /// Idempotent. Only [`sealed`] can; others have no key. Refuses: `PoolNotFound`.
+    async fn reseal_sessions(
+        &self,
+        _pool: &PoolName,
+        _after: Option<&SessionName>,
+        _most: usize,
+    ) -> Result<Resealed> {
+        Err(Error::NoKey)
+    }
 
     /// Leases the least recently used session that matches. Refuses as
     /// [`crate::pool::Pool::acquire`].

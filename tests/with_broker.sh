@@ -8,6 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 folder=$(mktemp -d)
+TELEGATE_STORE_KEYS=$(target/debug/telegate keys new-store 2>/dev/null | sed -n 's/^key *//p')
+export TELEGATE_STORE_KEYS
 target/debug/telegate serve --demo --listen 127.0.0.1:0 \
     --store "embedded:$folder/telegate.db" >"$folder/said" 2>"$folder/log" &
 broker=$!

@@ -30,6 +30,8 @@ pub(crate) const SESSION: Names = Names("s");
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// How many sessions are added at once.
 const ADDED_AT_ONCE: u64 = 64;
+/// What the brokers seal sessions with, as in production.
+const STORE_KEY: &str = "tgsk_830a999d_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 /// The broker that was built.
 pub(crate) const TELEGATE: &str = env!("CARGO_BIN_EXE_telegate");
 
@@ -112,6 +114,7 @@ impl Server {
     pub(crate) fn broker(program: &str, store: &str, flags: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(flags);
+        command.env("TELEGATE_STORE_KEYS", STORE_KEY);
         Self::start(&mut command)
     }
 

@@ -15,7 +15,7 @@ use telegate::{
     credential::{AUTH_KEY_LEN, Credential, Telegram},
     keys::{Hash, KeyFile, Role},
     pool::{NewSession, Policy, PoolName, Refusal, SessionName, Span},
-    store::{self, Store},
+    store::{self, Store, sealed::Sealing},
 };
 use tempfile::TempDir;
 
@@ -60,6 +60,9 @@ impl Demo {
         };
         if !named {
             config.store = StoreAddress::Embedded(place.join("telegate.db"));
+        }
+        if config.sealing == Sealing::Without {
+            config.sealing = Sealing::Unencrypted;
         }
         let keys = place.join("demo.keys.toml");
         let key_file = std::path::absolute(place.join("demo.key"))

@@ -1,6 +1,12 @@
 //! `telegate keys`.
 
-use std::path::{Path, PathBuf};
+mod new_store;
+mod rotate_store;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use telegate::{
     clock::Clock,
@@ -9,6 +15,7 @@ use telegate::{
 };
 
 use super::{
+    broker::Broker,
     failure::{Exit, Failure},
     print::{self, Output},
 };
@@ -30,6 +37,10 @@ enum Word {
     List,
     /// Forgets a key; a running broker refuses it within seconds.
     Revoke(Id),
+    /// Makes a store key, with which a broker encrypts credentials.
+    NewStore(new_store::Args),
+    /// Has a running broker encrypt all its sessions with its first store key.
+    RotateStore(rotate_store::Args),
 }
 
 #[derive(clap::Args)]
@@ -51,27 +62,29 @@ struct Id {
     id: String,
 }
 
-pub(crate) fn run(args: Args, output: Output) -> Result<(), Failure> {
-    let path = match args.keys {
-        Some(path) => path,
-        None => default_path()?,
-    };
+pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<ExitCode, Failure> {
+    let path = || args.keys.map_or_else(default_path, Ok);
     match args.word {
-        Word::New(new) => make(new, &path, output),
-        Word::List => list(&KeyFile::load(&path)?, output),
-        Word::Revoke(Id { id }) => {
-            let mut file = KeyFile::load(&path)?;
-            if !file.revoke(&id) {
-                let message = format!("key file {} has no key {id}", path.display());
-                return Err(Failure::new(Exit::Refused, message)
-                    .next("`telegate keys list` shows those that there are"));
-            }
-            file.save(&path)?;
-            match output {
-                Output::Json => print::json(&serde_json::json!({ "id": id, "revoked": true })),
-                Output::Human => print::line(&format!("{id} is revoked")),
-            }
-        }
+        Word::New(new) => make(new, &path()?, output)?,
+        Word::List => list(&KeyFile::load(&path()?)?, output)?,
+        Word::Revoke(Id { id }) => revoke(&id, &path()?, output)?,
+        Word::NewStore(new) => new_store::run(new, output)?,
+        Word::RotateStore(rotate) => return rotate_store::run(rotate, broker, output).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn revoke(id: &str, path: &Path, output: Output) -> Result<(), Failure> {
+    let mut file = KeyFile::load(path)?;
+    if !file.revoke(id) {
+        let message = format!("key file {} has no key {id}", path.display());
+        return Err(Failure::new(Exit::Refused, message)
+            .next("`telegate keys list` shows those that there are"));
+    }
+    file.save(path)?;
+    match output {
+        Output::Json => print::json(&serde_json::json!({ "id": id, "revoked": true })),
+        Output::Human => print::line(&format!("{id} is revoked")),
     }
 }
 

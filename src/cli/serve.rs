@@ -10,6 +10,7 @@ use telegate::{
         self, Store,
         embedded::EmbeddedStore,
         redis::{Options, RedisStore},
+        sealed::{SealedStore, Sealing},
     },
     telemetry,
 };
@@ -40,6 +41,13 @@ pub(crate) struct Args {
     /// the death of the broker alone (process), which is faster [default: machine].
     #[arg(long, value_name = "WHAT")]
     durability: Option<String>,
+    /// The file with the store keys that encrypt credentials; `telegate keys new-store` makes them.
+    /// Without one the broker takes no sessions in. `TELEGATE_STORE_KEYS` can hold them instead.
+    #[arg(long, value_name = "FILE")]
+    store_key_file: Option<String>,
+    /// Keep credentials in the store as they are, without a key: for development only.
+    #[arg(long)]
+    keep_unencrypted: bool,
     /// The file with the API keys. Without one everybody may do everything, on loopback only.
     #[arg(long, value_name = "FILE")]
     keys: Option<String>,
@@ -75,6 +83,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         listen: args.listen,
         store: args.store,
         durability: args.durability,
+        store_key_file: args.store_key_file,
+        keep_unencrypted: args.keep_unencrypted.then(|| "true".to_owned()),
         keys: args.keys,
         tls_cert: args.tls_cert,
         tls_key: args.tls_key,
@@ -97,7 +107,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         None
     };
     let (listener, address) = bind(config.listen).await?;
-    let store = open(&config).await?;
+    let store = sealed(open(&config).await?, config.sealing).await?;
     let mut said = format!("listening on {address}");
     if let Some(demo) = &demo {
         demo.fill(store.as_ref()).await?;
@@ -174,6 +184,27 @@ async fn open(config: &Config) -> Result<Arc<dyn Store>, Failure> {
             }
         }
     })
+}
+
+/// Puts the sealing around the store.
+async fn sealed(store: Arc<dyn Store>, sealing: Sealing) -> Result<Arc<dyn Store>, Failure> {
+    match &sealing {
+        Sealing::File(_) | Sealing::Keys(_) => {}
+        Sealing::Without => tracing::warn!(
+            "there is no store key, so no sessions are taken in; make one with `telegate keys \
+             new-store --store-key-file FILE`, and serve with --store-key-file FILE"
+        ),
+        Sealing::Unencrypted => {
+            tracing::warn!("credentials are kept unencrypted: who reads the store has them");
+        }
+    }
+    match SealedStore::new(Arc::clone(&store), sealing) {
+        Ok(sealed) => Ok(Arc::new(sealed)),
+        Err(error) => {
+            store.close().await;
+            Err(error.into())
+        }
+    }
 }
 
 /// The signals that end a broker: the first lets it finish, the second does not.

@@ -14,14 +14,19 @@ use super::{
     Config, Environment, Faults, Limits, LogFormat, Overrides, ServerConfig, StoreAddress, Tls,
     without_password,
 };
-use crate::store::embedded::Durability;
+use crate::store::{
+    embedded::Durability,
+    sealed::{self as store_keys, Sealing, StoreKeys},
+};
 
 /// Every field: its name in the file. In capitals, after `TELEGATE_`, with dots as underscores, it
 /// is the name in the environment.
-pub const FIELDS: [&str; 17] = [
+pub const FIELDS: [&str; 19] = [
     "listen",
     "store",
     "durability",
+    "store_key_file",
+    "keep_unencrypted",
     "keys",
     "log",
     "log_format",
@@ -38,6 +43,8 @@ pub const FIELDS: [&str; 17] = [
     "limits.keepalive_timeout",
 ];
 
+/// The variable that holds store keys themselves. No file and no flag does: both are easily seen.
+const STORE_KEYS: &str = "TELEGATE_STORE_KEYS";
 const ADDRESS_FORM: &str = "write an IP address and a port, for example 127.0.0.1:7311";
 const STORE_FORM: &str =
     "write embedded:PATH, redis://HOST:PORT/DB or rediss://USER:PASSWORD@HOST:PORT/DB";
@@ -109,11 +116,14 @@ impl Layers {
 
     pub(super) fn lay_flags(&mut self, flags: &Overrides) {
         let Overrides { listen, store, keys, tls_cert, tls_key, tls_client_ca, .. } = flags;
-        let Overrides { durability, log, log_format, drain_timeout, demo, .. } = flags;
+        let Overrides { durability, store_key_file, keep_unencrypted, .. } = flags;
+        let Overrides { log, log_format, drain_timeout, demo, .. } = flags;
         for (field, text) in [
             ("listen", listen),
             ("store", store),
             ("durability", durability),
+            ("store_key_file", store_key_file),
+            ("keep_unencrypted", keep_unencrypted),
             ("keys", keys),
             ("tls.cert", tls_cert),
             ("tls.key", tls_key),
@@ -168,16 +178,16 @@ impl Layers {
             text.parse().map_err(|_| ADDRESS_FORM.to_owned())
         });
         let store = self.store(environment, home);
+        let sealing = self.sealing(environment, home);
         let keys = self.path("keys", home);
         let config = Config {
             listen,
             store,
             durability: self.read("durability", Durability::default(), durability),
+            sealing,
             log: self.read("log", "info".to_owned(), log_filter),
             log_format: self.read("log_format", LogFormat::Auto, log_format),
-            demo: self.read("demo", false, |text| {
-                text.parse().map_err(|_| "write true or false".to_owned())
-            }),
+            demo: self.read("demo", false, yes_or_no),
             server: ServerConfig {
                 keys,
                 tls: self.tls(home),
@@ -217,6 +227,42 @@ impl Layers {
                 _ => Err(STORE_FORM.to_owned()),
             }
         })
+    }
+
+    /// The store keys come from a file or from the environment. There they are the value itself, so
+    /// no message repeats it.
+    fn sealing(&mut self, environment: &Environment, home: Option<&Path>) -> Sealing {
+        let named = self.get("store_key_file");
+        if let Some(said) = named.filter(|said| said.text.contains(store_keys::PREFIX)) {
+            self.fault(format!(
+                "store_key_file ({}): that is a store key, not a file; write it into a file, or \
+                 give it as {STORE_KEYS}",
+                said.origin
+            ));
+            return Sealing::Without;
+        }
+        let file = self.path("store_key_file", home);
+        let given = environment.get(STORE_KEYS).filter(|keys| !keys.trim().is_empty());
+        let unencrypted = self.read("keep_unencrypted", false, yes_or_no);
+        if unencrypted && (file.is_some() || given.is_some()) {
+            self.fault(format!(
+                "keep_unencrypted = true: there are store keys to encrypt with; leave it out, or \
+                 drop store_key_file and {STORE_KEYS}"
+            ));
+        }
+        match (file, given) {
+            (Some(_), Some(_)) => self.fault(format!(
+                "store_key_file and {STORE_KEYS} both give store keys; drop one of them"
+            )),
+            (Some(path), None) => return Sealing::File(path),
+            (None, Some(text)) => match StoreKeys::parse(text, STORE_KEYS) {
+                Ok(keys) => return Sealing::Keys(keys),
+                Err(error) => self.fault(error.to_string()),
+            },
+            (None, None) if unencrypted => return Sealing::Unencrypted,
+            (None, None) => {}
+        }
+        Sealing::Without
     }
 
     fn tls(&mut self, home: Option<&Path>) -> Option<Tls> {
@@ -285,6 +331,10 @@ impl Layers {
             range.contains(&value).then_some(value).ok_or_else(cure)
         })
     }
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "write true or false".to_owned())
 }
 
 fn expand(text: &str, home: Option<&Path>) -> PathBuf {

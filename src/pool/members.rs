@@ -3,8 +3,8 @@
 use std::ops::Bound;
 
 use super::{
-    Change, Credential, EndCause, Fingerprint, Invalidation, Labels, Pool, Refusal, SessionName,
-    SessionRecord, SessionState, SessionView, Standing, Time,
+    Change, Credential, EndCause, Fingerprint, Invalidation, Labels, Pool, Refusal, Secrets,
+    SessionName, SessionRecord, SessionState, SessionView, Standing, Time,
 };
 
 /// A session to be added.
@@ -140,6 +140,32 @@ impl Pool {
             .map(|(name, _)| name.clone())
             .collect();
         names.iter().filter_map(|name| self.get(name, now).ok()).collect()
+    }
+
+    /// Replaces the secret parts of a session if they are still those that were read, whatever its
+    /// state. Tells whether they are the new ones now; a repetition finds them so.
+    ///
+    /// # Errors
+    ///
+    /// `SessionNotFound`.
+    pub fn reseal(
+        &mut self,
+        name: &SessionName,
+        read: &Secrets,
+        new: Secrets,
+    ) -> Result<bool, Refusal> {
+        let missing = self.no_session(name);
+        let session = self.sessions.get_mut(name).ok_or(missing)?;
+        let kept = session.record.secrets();
+        if kept == new {
+            return Ok(true);
+        }
+        let still = kept == *read;
+        if still {
+            session.record = session.record.clone().with_secrets(new);
+            self.changes.push(Change::Added(name.clone()));
+        }
+        Ok(still)
     }
 
     /// Takes a session out of the pool by name. The first reason stays. A lease that this ends

@@ -41,7 +41,7 @@ pub enum PoolChange<'a> {
     Pool(&'a PoolRecord),
     /// A pool is gone; its past epoch.
     Deleted(PoolName, u64),
-    /// A session is new.
+    /// A session is new, or what is known of it changed.
     Session(&'a PoolName, &'a SessionRecord, &'a Standing),
     /// A session stands differently.
     Standing(&'a PoolName, SessionName, &'a Standing),

@@ -40,6 +40,36 @@ pub struct SessionRecord {
     pub created_at: Time,
 }
 
+/// The secret parts of a session, as they are kept: sealed or not, the rules cannot tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    /// The secret that is lent.
+    pub credential: Credential,
+    /// The proxy that its clients should use.
+    pub proxy: Option<Credential>,
+    /// How its clients present themselves.
+    pub device: Option<Credential>,
+}
+
+impl SessionRecord {
+    /// Its secret parts.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        Secrets {
+            credential: self.credential.clone(),
+            proxy: self.proxy.clone(),
+            device: self.device.clone(),
+        }
+    }
+
+    /// The same session with other secret parts.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        let Secrets { credential, proxy, device } = secrets;
+        Self { proxy, device, credential, ..self }
+    }
+}
+
 /// How a session stands: all that changes as it is lent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {

@@ -199,7 +199,7 @@ pub(super) fn roles_for(path: &str) -> Option<&'static [Role]> {
         | "ListLeases" | "ListWaiters" | "Explain" => Some(&[Observer, Admin]),
         "CreatePool" | "UpdatePool" | "DeletePool" | "PausePool" | "ResumePool" | "DrainPool"
         | "AddSession" | "ImportSessions" | "SyncSessions" | "UpdateSession" | "RemoveSession"
-        | "RestoreSession" | "ClearCoolDown" | "RevokeLeases" => Some(&[Admin]),
+        | "RestoreSession" | "ResealSessions" | "ClearCoolDown" | "RevokeLeases" => Some(&[Admin]),
         _ => None,
     }
 }
@@ -222,7 +222,7 @@ mod tests {
                 methods += 1;
             }
         }
-        assert_eq!(methods, 30);
+        assert_eq!(methods, 31);
         assert_eq!(roles_for("/telegate.v1.SessionPool/Steal"), None);
     }
 

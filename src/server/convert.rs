@@ -9,9 +9,11 @@ pub(super) use self::{
     amend::update_pool,
     ask::{
         Acquire, Invalidate, Target, acquire, add_session, create_pool, invalidate, list_pools,
-        list_sessions, pool, release, renew, session_ref,
+        list_sessions, pool, release, renew, reseal_sessions, session_ref,
     },
-    reply::{Audience, grant, lease, pool as pool_reply, pool_status, release_outcome, session},
+    reply::{
+        Audience, grant, lease, pool as pool_reply, pool_status, release_outcome, resealed, session,
+    },
     secret::{Form, hand_out},
 };
 

@@ -7,6 +7,7 @@
 pub mod examples;
 pub mod reasons;
 mod transport;
+mod words;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,11 +19,13 @@ use tonic_types::{
     ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _,
 };
 
-use self::reasons::{Entry, Retry};
 pub(super) use self::transport::{broken_stream, made_by_transport};
+use self::{
+    reasons::Entry,
+    words::{owned, render, told_delay},
+};
 use super::call::{Call, Locale, Outcome, Weight};
 use crate::{
-    config::Jitter,
     keys::Role,
     pool::{
         EndCause, Fingerprint, KeyId, PolicyFault, PoolCounts, PoolName, Refusal, ReleaseCause,
@@ -268,6 +271,12 @@ fn answer(fault: Fault) -> Answer {
         Fault::Store(error @ store::Error::Broken(_)) => {
             Answer::new(&reasons::INTERNAL, []).because(error.to_string())
         }
+        Fault::Store(store::Error::NoKey) => {
+            let needs = vec!["the broker has a store key".to_owned()];
+            let detail =
+                Detail::Precondition { kind: "STORE_KEY", subject: "telegate".into(), needs };
+            Answer::new(&reasons::STORE_KEY_MISSING, []).with(detail)
+        }
         Fault::Invalid(violations) => invalid(violations),
         Fault::Unreadable => unreadable(Answer::new(&reasons::UNREADABLE, [message_field()])),
         Fault::TooLarge { most } => unreadable(Answer::new(
@@ -462,38 +471,6 @@ pub(super) const fn cause_name(cause: EndCause) -> &'static str {
         EndCause::Revoked => "REVOKED",
         EndCause::Superseded => "SUPERSEDED",
     }
-}
-
-/// The delay that is told: what the situation asks for, within bounds, and spread by up to a
-/// fifth, in whole milliseconds.
-fn told_delay(retry: Retry, delay: Duration, jitter: Jitter) -> Option<Duration> {
-    let Retry::After { least, most } = retry else { return None };
-    let delay = delay.clamp(least, most);
-    let share = match jitter {
-        Jitter::Random => (u64::from(getrandom::u32().unwrap_or_default()) * 1000) >> 32,
-        Jitter::Fixed(percent) => u64::from(percent) * 10,
-    };
-    let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-    Some(Duration::from_millis(millis.saturating_add(millis.saturating_mul(share) / 5000)))
-}
-
-/// Fills the words in braces in.
-fn render(text: &str, facts: &Facts) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (key, after) = after.split_once('}').unwrap_or((after, ""));
-        out.push_str(before);
-        debug_assert!(facts.contains_key(key), "no fact {key} for: {text}");
-        out.push_str(facts.get(key).map_or("?", String::as_str));
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-fn owned(facts: &Facts) -> std::collections::HashMap<String, String> {
-    facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
 }
 
 #[cfg(test)]

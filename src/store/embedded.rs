@@ -23,7 +23,7 @@ use crate::{
     pool::{
         Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
         PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome,
-        SessionName, SessionView, Span, Time, verdict::Scope,
+        Secrets, SessionName, SessionView, Span, Time, verdict::Scope,
     },
 };
 
@@ -169,6 +169,16 @@ impl Store for EmbeddedStore {
         most: usize,
     ) -> Result<Vec<SessionView>> {
         self.in_pool(pool, |pool, now| Ok(pool.list(after, most, now))).await
+    }
+
+    async fn reseal(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        read: &Secrets,
+        new: Secrets,
+    ) -> Result<bool> {
+        self.in_pool(pool, |pool, _| pool.reseal(session, read, new)).await
     }
 
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {

@@ -35,7 +35,7 @@ use super::{Error, Health, Result, Store};
 use crate::pool::{
     Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret, NewSession,
     Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome,
-    SessionName, SessionState, SessionView, Span, verdict::Scope,
+    Secrets, SessionName, SessionState, SessionView, Span, verdict::Scope,
 };
 
 pub use options::{ClockSource, Options};
@@ -208,6 +208,16 @@ impl Store for RedisStore {
                 return Ok(views);
             }
         }
+    }
+
+    async fn reseal(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        read: &Secrets,
+        new: Secrets,
+    ) -> Result<bool> {
+        self.inner.reseal(pool, session, read, new).await
     }
 
     async fn acquire(&self, pool: &PoolName, mut ask: Ask) -> Result<Grant> {

@@ -16,7 +16,10 @@ use telegate::{
         self, session_admin_client::SessionAdminClient, session_pool_client::SessionPoolClient,
     },
     server,
-    store::embedded::{Durability, EmbeddedStore},
+    store::{
+        embedded::{Durability, EmbeddedStore},
+        sealed::SealedStore,
+    },
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -28,7 +31,10 @@ use tonic::{
 use tonic_types::StatusExt as _;
 use tracing::subscriber::DefaultGuard;
 
-use crate::{harness, unruly::Unruly};
+use crate::{
+    harness::{self, STORE_KEY},
+    unruly::Unruly,
+};
 
 /// The moment at which every test begins.
 pub(crate) const START: Time = Time(1_763_750_000_000);
@@ -59,7 +65,9 @@ impl Broker {
         let clock = Clock::manual(START);
         let file = folder.path().join("telegate.db");
         let store = EmbeddedStore::open(&file, clock.clone(), Durability::Process).unwrap();
-        let store = Arc::new(Unruly::new(Arc::new(store)));
+        let sealing = harness::sealing(&[STORE_KEY]);
+        let sealed = SealedStore::new(Arc::new(store), sealing).unwrap();
+        let store = Arc::new(Unruly::new(Arc::new(sealed)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, stopped) = oneshot::channel();

@@ -16,7 +16,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{self, process::Guarded};
+use crate::harness::{self, STORE_KEY, STORE_KEYS, process::Guarded};
 
 const TELEGATE: &str = env!("CARGO_BIN_EXE_telegate");
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -87,11 +87,12 @@ impl Broker {
 
     async fn in_folder(folder: TempDir, flags: &[&str]) -> Self {
         let store = format!("embedded:{}", folder.path().join("telegate.db").display());
+        let keys: &[_] = if flags == ["--demo"] { &[] } else { &[(STORE_KEYS, STORE_KEY)] };
         let said = folder.path().join("said");
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = telegate();
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]).args(flags);
-        command.stdout(fs::File::create(&said).unwrap()).stderr(log);
+        command.envs(keys.iter().copied()).stdout(fs::File::create(&said).unwrap()).stderr(log);
         let mut process = Guarded::start(&mut command, folder.path()).unwrap();
         let address = harness::eventually("the broker listens", PATIENCE, async || {
             let said = fs::read_to_string(&said).unwrap();

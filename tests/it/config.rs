@@ -3,7 +3,12 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use insta::assert_snapshot;
-use telegate::config::{Config, Environment, FIELDS, LogFormat, Overrides, StoreAddress};
+use telegate::{
+    config::{Config, Environment, FIELDS, LogFormat, Overrides, StoreAddress},
+    store::sealed::Sealing,
+};
+
+use crate::harness::{OTHER_STORE_KEY, STORE_KEY, STORE_KEYS, sealing};
 
 const EXAMPLE: &str =
     include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config.example.toml"));
@@ -139,6 +144,39 @@ fn a_password_of_the_store_is_hidden() {
         assert_eq!(config.store, StoreAddress::Redis(url.into()));
         assert_eq!(config.store.to_string(), shown);
         assert!(!format!("{config:?}").contains("hunt"));
+    }
+}
+
+#[test]
+fn store_keys_come_from_a_file_or_the_environment_and_are_never_repeated() {
+    let read = |text: &str, variables: &[(&str, &str)]| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&file, text).unwrap();
+        let environment = environment(variables);
+        let config = Config::load(Some(file.path()), &environment, &Overrides::default());
+        config.map(|config| config.sealing).map_err(|faults| faults.to_string())
+    };
+    assert_eq!(read("", &[]), Ok(Sealing::Without));
+    assert_eq!(read("keep_unencrypted = true", &[]), Ok(Sealing::Unencrypted));
+    let file = Sealing::File("/home/ann/keys".into());
+    assert_eq!(read("store_key_file = '~/keys'", &[]), Ok(file.clone()));
+    assert_eq!(read("", &[("TELEGATE_STORE_KEY_FILE", "/home/ann/keys")]), Ok(file));
+    let both = format!("{OTHER_STORE_KEY},{STORE_KEY}");
+    let keys = Ok(sealing(&[OTHER_STORE_KEY, STORE_KEY]));
+    assert_eq!(read("", &[(STORE_KEYS, &both)]), keys);
+    let shown = format!("{:?}", Config::from_toml("", &environment(&[(STORE_KEYS, &both)])));
+    assert!(shown.contains("StoreKey(830a999d)") && !shown.contains(&STORE_KEY[14..]), "{shown}");
+    for (text, variables, said) in [
+        ("", &[(STORE_KEYS, "hunter2")][..], "line 1 has what is no store key"),
+        ("", &[(STORE_KEYS, &STORE_KEY[..50])], "it is not a whole key"),
+        ("store_key_file = 'x'", &[(STORE_KEYS, STORE_KEY)], "drop one of them"),
+        ("keep_unencrypted = true", &[(STORE_KEYS, STORE_KEY)], "there are store keys"),
+        ("keep_unencrypted = 'very'", &[], "write true or false"),
+        ("", &[("TELEGATE_STORE_KEY_FILE", STORE_KEY)], "that is a store key, not a file"),
+    ] {
+        let fault = read(text, variables).unwrap_err();
+        assert!(fault.contains(said) && fault.lines().count() == 1, "{fault}");
+        assert!(!fault.contains("hunter2") && !fault.contains(&STORE_KEY[14..40]), "{fault}");
     }
 }
 

@@ -45,6 +45,7 @@ mod release;
 mod renewal;
 mod repeats;
 mod reports;
+mod sealing;
 mod standing;
 mod suspicion;
 mod undo;

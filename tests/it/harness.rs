@@ -10,12 +10,27 @@ pub(crate) mod trouble;
 
 use std::time::Duration;
 
+use telegate::store::sealed::{Sealing, StoreKeys};
+
+/// The variable that gives a broker store keys.
+pub(crate) const STORE_KEYS: &str = "TELEGATE_STORE_KEYS";
+/// The store key of brokers whose keys do not matter.
+pub(crate) const STORE_KEY: &str = "tgsk_830a999d_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+/// Another one.
+pub(crate) const OTHER_STORE_KEY: &str =
+    "tgsk_7d21e41a_ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8";
+
 /// How often a condition is looked at while it is waited for.
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// Whether this run must not skip anything.
 pub(crate) fn nothing_may_be_skipped() -> bool {
     std::env::var("CI").is_ok_and(|ci| ci == "true")
+}
+
+/// Sealing with keys, the first before the others.
+pub(crate) fn sealing(keys: &[&str]) -> Sealing {
+    Sealing::Keys(StoreKeys::parse(&keys.join("\n"), "the tests").expect("store keys"))
 }
 
 /// Waits until a probe has something, and gives it.

@@ -108,6 +108,8 @@ async fn the_histories_meet_every_outcome() {
         "Undone(Ok(true))",
         "Undone(Ok(false))",
         "Removed(Ok(()))",
+        "Resealed(Ok(true))",
+        "Resealed(Ok(false))",
         "Released(Ok(Released))",
         "Released(Ok(AlreadyEnded))",
     ] {

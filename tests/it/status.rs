@@ -207,6 +207,7 @@ async fn a_broken_world() {
     let cause = || "redis://:hunter2@db".to_owned();
     assert_snapshot!("store_unavailable", fail(store::Error::Unavailable(cause())).await);
     assert_snapshot!("store_recovering", fail(store::Error::Recovering(cause())).await);
+    assert_snapshot!("store_key_missing", fail(store::Error::NoKey).await);
     assert_snapshot!("internal", fail(store::Error::Broken(cause())).await);
     let next = NextRelease { after: Span::hours(1), cause: ReleaseCause::CoolDown };
     let counts = PoolCounts { total: 3, flood_wait: 3, ..PoolCounts::default() };

@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use telegate::{
     pool::{
         Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
-        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, SessionName,
-        SessionView, Span, verdict::Scope,
+        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Secrets,
+        SessionName, SessionView, Span, verdict::Scope,
     },
-    store::{Error, Health, Result, Store},
+    store::{Error, Health, Resealed, Result, Store},
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -27,6 +27,7 @@ pub(crate) struct Unruly {
     /// Acquire takes one of these before it answers.
     answer: Semaphore,
     held: AtomicUsize,
+    meddling: Mutex<VecDeque<Secrets>>,
 }
 
 impl Unruly {
@@ -39,6 +40,7 @@ impl Unruly {
             failures: Mutex::default(),
             answer: Semaphore::new(Self::MANY),
             held: AtomicUsize::new(0),
+            meddling: Mutex::default(),
         }
     }
 
@@ -49,6 +51,11 @@ impl Unruly {
     /// Fails the next `status` so.
     pub(crate) fn fail_next(&self, error: Error) {
         self.failures.lock().unwrap().push_back(error);
+    }
+
+    /// Changes the secret parts of a session to these just before the next `reseal` of one.
+    pub(crate) fn meddle_next(&self, secrets: Secrets) {
+        self.meddling.lock().unwrap().push_back(secrets);
     }
 
     /// Lets no Acquire answer until `go_on`.
@@ -121,6 +128,29 @@ impl Store for Unruly {
         most: usize,
     ) -> Result<Vec<SessionView>> {
         self.inner.list_sessions(pool, after, most).await
+    }
+
+    async fn reseal(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        read: &Secrets,
+        new: Secrets,
+    ) -> Result<bool> {
+        let meddling = self.meddling.lock().unwrap().pop_front();
+        if let Some(other) = meddling {
+            assert!(self.inner.reseal(pool, session, read, other).await?, "nobody else meddles");
+        }
+        self.inner.reseal(pool, session, read, new).await
+    }
+
+    async fn reseal_sessions(
+        &self,
+        pool: &PoolName,
+        after: Option<&SessionName>,
+        most: usize,
+    ) -> Result<Resealed> {
+        self.inner.reseal_sessions(pool, after, most).await
     }
 
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {

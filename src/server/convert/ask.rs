@@ -283,6 +283,17 @@ pub(in crate::server) fn list_sessions(
     Ok(ListSessions { pool, after, size, selector, states })
 }
 
+/// Checks a `ResealSessions`: the pool, after which name, how many at most.
+pub(in crate::server) fn reseal_sessions(
+    request: &v1::ResealSessionsRequest,
+) -> Result<(PoolName, Option<SessionName>, usize), Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", &request.pool);
+    let size = check.page_size(request.page_size);
+    let after = check.page_token(&request.page_token, SessionName::parse);
+    Ok((check.end(pool)?, after, size))
+}
+
 /// Checks an `AddSession`.
 pub(in crate::server) fn add_session(
     request: &v1::AddSessionRequest,

@@ -3,7 +3,7 @@
 use pbjson_types::{Duration, Timestamp};
 use prost::Message as _;
 
-use super::{Form, hand_out};
+use super::{Form, hand_out, page_token};
 use crate::{
     credential::Credential,
     pool::{
@@ -13,6 +13,7 @@ use crate::{
     },
     proto::v1,
     server::status::Fault,
+    store::Resealed,
 };
 
 /// Who reads an answer, and so how much of a session it shows.
@@ -226,6 +227,22 @@ pub(in crate::server) const fn release_outcome(outcome: ReleaseOutcome) -> v1::R
     match outcome {
         ReleaseOutcome::Released => v1::ReleaseOutcome::Released,
         ReleaseOutcome::AlreadyEnded => v1::ReleaseOutcome::AlreadyEnded,
+    }
+}
+
+/// What came of sealing sessions anew.
+pub(in crate::server) fn resealed(done: Resealed) -> v1::ResealSessionsResponse {
+    let row = |(session, detail): (SessionName, String)| v1::SessionLeft {
+        session: session.to_string(),
+        detail,
+    };
+    v1::ResealSessionsResponse {
+        resealed: done.resealed,
+        unchanged: done.unchanged,
+        left: done.left.into_iter().map(row).collect(),
+        needed: done.needed.into_iter().map(|(id, count)| (id.to_string(), count)).collect(),
+        store_key_ids: done.held.iter().map(ToString::to_string).collect(),
+        next_page_token: done.next.map(|last| page_token(last.as_str())).unwrap_or_default(),
     }
 }
 

@@ -207,6 +207,17 @@ impl AdminService {
         let session = convert::session(&pool, &view, caller.audience());
         Ok(v1::RestoreSessionResponse { session: Some(session) })
     }
+
+    async fn resealed(
+        &self,
+        caller: Caller,
+        request: v1::ResealSessionsRequest,
+    ) -> Result<v1::ResealSessionsResponse, Fault> {
+        let (pool, after, most) = convert::reseal_sessions(&request)?;
+        caller.enter(&pool)?;
+        let done = self.store.reseal_sessions(&pool, after.as_ref(), most).await?;
+        Ok(convert::resealed(done))
+    }
 }
 
 /// Hides where a credential is held from a key that may not see that pool.
@@ -310,6 +321,13 @@ impl SessionAdmin for AdminService {
         request: Request<v1::RestoreSessionRequest>,
     ) -> Answer<v1::RestoreSessionResponse> {
         answer(request, |caller, asked| self.restored(caller, asked)).await
+    }
+
+    async fn reseal_sessions(
+        &self,
+        request: Request<v1::ResealSessionsRequest>,
+    ) -> Answer<v1::ResealSessionsResponse> {
+        answer(request, |caller, asked| self.resealed(caller, asked)).await
     }
 
     async fn update_pool(

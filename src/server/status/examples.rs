@@ -206,6 +206,7 @@ fn faults() -> Vec<Fault> {
         Fault::CredentialElsewhere { fingerprint: fingerprint.clone() },
         Fault::Store(store::Error::Unavailable(String::new())),
         Fault::Store(store::Error::Recovering(String::new())),
+        Fault::Store(store::Error::NoKey),
         Fault::ShuttingDown,
         Fault::NotImplemented { what: "KeepAlive" },
         Fault::CannotWait,

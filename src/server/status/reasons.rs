@@ -307,6 +307,17 @@ table! {
         "The store has come back, but leases that it acknowledged may be missing from it and \
          have to run out first. Nothing was granted.",
         "Wait as `RetryInfo` says and call again.";
+    STORE_KEY_MISSING: StoreKeyMissing, FailedPrecondition, 409, Retry::Futile,
+        "The broker has no store key to encrypt credentials with, so it takes none in. Make one \
+         with `telegate keys new-store --store-key-file FILE`, and start the broker with \
+         --store-key-file FILE.",
+        "У брокера нет ключа хранилища для шифрования учётных данных, поэтому он их не принимает. \
+         Создайте ключ: `telegate keys new-store --store-key-file FILE` и запустите брокер с \
+         --store-key-file FILE.",
+        "The broker was started without a store key, and credentials are never kept in plain text \
+         unless that was asked for.",
+        "Give the broker a store key; for a trial on one machine `serve --keep-unencrypted` does \
+         without.";
     SHUTTING_DOWN: ShuttingDown, Unavailable, 503, secs(1, 5),
         "This broker is shutting down. Retry; another replica, or this one once it is back, will \
          serve.",

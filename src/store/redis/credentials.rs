@@ -1,6 +1,6 @@
-//! Adding and removing sessions: a credential is in the whole store at most once, but the list of
-//! credentials and the pools may live on different nodes of a cluster, so that no script can see
-//! both.
+//! Adding, resealing and removing sessions: a credential is in the whole store at most once, but
+//! the list of credentials and the pools may live on different nodes of a cluster, so that no
+//! script can see both.
 //!
 //! To add, first the fingerprint is claimed for the session, then the session is added under that
 //! claim, then a claim whose session was refused is given up. To remove, first the session goes,
@@ -19,7 +19,10 @@ use super::{
     scripts::Verb,
 };
 use crate::{
-    pool::{Fingerprint, NewSession, PoolName, SessionName, SessionState, SessionView, Time},
+    pool::{
+        Fingerprint, NewSession, PoolName, Secrets, SessionName, SessionRecord, SessionState,
+        SessionView, Time,
+    },
     store::{Error, Result},
 };
 
@@ -125,6 +128,34 @@ impl Inner {
         let claim = Claim { fingerprint: &fingerprint, pool, session, name };
         self.unclaim(&claim, "", &mut patience).await;
         Ok(())
+    }
+
+    /// Two steps: only the broker can look into a record, and only the script can see that it has
+    /// not changed since.
+    pub(super) async fn reseal(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        read: &Secrets,
+        new: Secrets,
+    ) -> Result<bool> {
+        let about = About::session(pool, session);
+        let mut patience = Patience::new();
+        let call = Call::new(Verb::GetSession, self.keys.pool(pool)).with(session.as_str());
+        let reply = self.link.run(&call, &mut patience).await?;
+        let (kept, record) = reply.kept_session(about)?;
+        let now = record.secrets();
+        if now == new || now != *read {
+            return Ok(now == new);
+        }
+        // As it was added: the moment stands beside the record.
+        let record = SessionRecord { created_at: Time::default(), ..record.with_secrets(new) };
+        let call = Call::new(Verb::Reseal, self.keys.pool(pool))
+            .with(session.as_str())
+            .with(kept)
+            .with(pack(&record));
+        let reply = self.link.run(&call, &mut patience).await?;
+        reply.expect("resealed", about)?.flag()
     }
 
     async fn claim(&self, claim: &Claim<'_>, patience: &mut Patience) -> Result<Claimed> {

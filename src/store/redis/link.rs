@@ -230,7 +230,7 @@ impl From<Error> for Why {
             Error::Recovering(said) => Self::Recovering(said),
             Error::Unavailable(said) => Self::Unavailable(said),
             Error::Broken(said) => Self::Broken(said),
-            Error::Refused(refusal) => Self::Broken(refusal.to_string()),
+            other @ (Error::Refused(_) | Error::NoKey) => Self::Broken(other.to_string()),
         }
     }
 }

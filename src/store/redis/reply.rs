@@ -11,8 +11,8 @@ use super::{
 use crate::{
     pool::{
         Ask, Effect, Fingerprint, Grant, Lease, NextRelease, PoolCounts, PoolName, PoolRecord,
-        PoolStatus, PoolView, Refusal, ReleaseCause, SessionName, SessionState, SessionView, Span,
-        Time,
+        PoolStatus, PoolView, Refusal, ReleaseCause, SessionName, SessionRecord, SessionState,
+        SessionView, Span, Time,
     },
     store::{Error, Result},
 };
@@ -92,6 +92,15 @@ impl Reply {
         let mut fields = self.expect("session", about)?;
         let at = fields.time()?;
         fields.shown_session(at)
+    }
+
+    /// The same, as the bytes of what is known of it and as what they say.
+    pub(super) fn kept_session(self, about: About) -> Result<(Vec<u8>, SessionRecord)> {
+        let mut fields = self.expect("session", about)?;
+        fields.time()?;
+        let kept = fields.bytes()?;
+        let record = kept::record(&kept)?;
+        Ok((kept, record))
     }
 
     /// `{sessions, now, what is known of the first, how it stands, ...}`

@@ -74,6 +74,7 @@ verbs! {
     CreatePool = [STANDING, SETTLE, COUNTS, RECORD] "create_pool.lua",
     GetPool = [STANDING, SETTLE, COUNTS, RECORD] "get_pool.lua",
     UpdatePool = [STANDING, SETTLE, COUNTS, RECORD] "update_pool.lua",
+    Reseal = [STANDING, SETTLE, VIEW] "reseal.lua",
     DeletePool = [STANDING] "delete_pool.lua",
     SetMode = [STANDING, SETTLE, COUNTS, RECORD] "set_mode.lua",
     Status = [STANDING, SETTLE, COUNTS, RECORD] "status.lua",

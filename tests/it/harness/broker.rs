@@ -18,7 +18,7 @@ use telegate::{
     proto::v1,
 };
 
-use super::{POLL_EVERY, process::Guarded};
+use super::{POLL_EVERY, STORE_KEY, STORE_KEYS, process::Guarded};
 
 /// How long a broker may take to listen, and to serve.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -42,6 +42,7 @@ impl Broker {
         let mut command = Command::new(env!("CARGO_BIN_EXE_telegate"));
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--store", store])
+            .env(STORE_KEYS, STORE_KEY)
             .stdout(Stdio::piped())
             .stderr(File::create(&log).expect("a file for the log"));
         let mut process = Guarded::start(&mut command, dir).expect("the broker can be run");

@@ -8,7 +8,7 @@ use telegate::{
     pool::{
         Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
         PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome,
-        SessionName, SessionView, Span, verdict::Scope,
+        Secrets, SessionName, SessionView, Span, verdict::Scope,
     },
     store::{Health, Result, Store},
 };
@@ -86,6 +86,16 @@ impl Store for Rulebook {
         most: usize,
     ) -> Result<Vec<SessionView>> {
         Ok(self.realm().pool(pool)?.list(after, most, self.clock.now()))
+    }
+
+    async fn reseal(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        read: &Secrets,
+        new: Secrets,
+    ) -> Result<bool> {
+        Ok(self.realm().pool(pool)?.reseal(session, read, new)?)
     }
 
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {

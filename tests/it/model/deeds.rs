@@ -1,12 +1,13 @@
 //! What can be done to a store, and what comes of it.
 
 use telegate::pool::{
-    Ask, Grant, Invalidation, Lease, LeaseId, NewSession, Policy, PolicyChange, PoolMode, PoolName,
-    PoolStatus, PoolView, ReleaseOutcome, SessionName, SessionView, Span,
+    Ask, Credential, Grant, Invalidation, Lease, LeaseId, NewSession, Policy, PolicyChange,
+    PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Secrets, SessionName, SessionView,
+    Span,
 };
 
 use super::imagination::POOLS;
-use crate::harness::stage::{Answer, Stage, key, lawful, pool_name};
+use crate::harness::stage::{Answer, Stage, key, labelled, lawful, pool_name};
 
 /// One thing done to a store, or to its time.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(super) enum Deed {
     Add(PoolName, NewSession),
     Remove(PoolName, SessionName),
     Get(PoolName, SessionName),
+    Reseal(PoolName, SessionName, u8, u8),
     List(PoolName, Option<SessionName>, usize),
     Acquire(PoolName, Ask),
     Undo(LeaseId, u32),
@@ -42,6 +44,7 @@ pub(super) enum Outcome {
     Session(Answer<SessionView>),
     Sessions(Answer<Vec<SessionView>>),
     Removed(Answer<()>),
+    Resealed(Answer<bool>),
     Granted(Answer<Grant>),
     Undone(Answer<bool>),
     Renewed(Answer<Lease>),
@@ -75,6 +78,10 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::List(pool, after, most) => {
             Outcome::Sessions(lawful(store.list_sessions(&pool, after.as_ref(), most).await))
         }
+        Deed::Reseal(pool, name, read, new) => {
+            let (read, new) = (secrets(&name, read), secrets(&name, new));
+            Outcome::Resealed(lawful(store.reseal(&pool, &name, &read, new).await))
+        }
         Deed::Acquire(pool, ask) => Outcome::Granted(lawful(store.acquire(&pool, ask).await)),
         Deed::Undo(lease, delivery) => Outcome::Undone(lawful(store.undo(&lease, delivery).await)),
         Deed::Renew(lease, by, ttl) => {
@@ -89,6 +96,16 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             Outcome::Session(lawful(store.invalidate(&pool, &name, why).await))
         }
         Deed::Restore(pool, name) => Outcome::Session(lawful(store.restore(&pool, &name).await)),
+    }
+}
+
+/// The secret parts of a session after so many changes; at first they are as it was added.
+fn secrets(name: &SessionName, changes: u8) -> Secrets {
+    let added = labelled(name.as_str(), &[]);
+    let other = || Some(Credential(vec![changes, 0xff]));
+    match changes {
+        0 => Secrets { credential: added.credential, proxy: None, device: None },
+        _ => Secrets { credential: Credential(vec![0xc1, changes]), proxy: other(), device: None },
     }
 }
 

@@ -81,7 +81,11 @@ impl Imagination {
                 Deed::Add(self.pool(), new_session(&mut self.dice, number))
             }
             89..=90 => Deed::Remove(self.pool(), self.session()),
-            91..=92 => Deed::Get(self.pool(), self.session()),
+            91 => Deed::Get(self.pool(), self.session()),
+            92 => {
+                let (read, new) = (*self.dice.pick(&[0, 0, 1, 2]), *self.dice.pick(&[0, 1, 2]));
+                Deed::Reseal(self.pool(), self.session(), read, new)
+            }
             93..=94 => Deed::Status(self.pool()),
             95 => {
                 let after = self.dice.once_in(2).then(|| self.session());

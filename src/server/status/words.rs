@@ -1,0 +1,39 @@
+//! Facts become words, and spans the delays that are told.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::{Facts, reasons::Retry};
+use crate::config::Jitter;
+
+/// The delay that is told: what the situation asks for, within bounds, and spread by up to a
+/// fifth, in whole milliseconds.
+pub(super) fn told_delay(retry: Retry, delay: Duration, jitter: Jitter) -> Option<Duration> {
+    let Retry::After { least, most } = retry else { return None };
+    let delay = delay.clamp(least, most);
+    let share = match jitter {
+        Jitter::Random => (u64::from(getrandom::u32().unwrap_or_default()) * 1000) >> 32,
+        Jitter::Fixed(percent) => u64::from(percent) * 10,
+    };
+    let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+    Some(Duration::from_millis(millis.saturating_add(millis.saturating_mul(share) / 5000)))
+}
+
+/// Fills the words in braces in.
+pub(super) fn render(text: &str, facts: &Facts) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (key, after) = after.split_once('}').unwrap_or((after, ""));
+        out.push_str(before);
+        debug_assert!(facts.contains_key(key), "no fact {key} for: {text}");
+        out.push_str(facts.get(key).map_or("?", String::as_str));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The metadata of an `ErrorInfo`.
+pub(super) fn owned(facts: &Facts) -> HashMap<String, String> {
+    facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+}

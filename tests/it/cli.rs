@@ -4,6 +4,8 @@ mod bench;
 mod explain;
 mod faults;
 mod imports;
+mod leaks;
+mod store_keys;
 
 use std::{
     ffi::OsStr,
@@ -86,13 +88,26 @@ impl Broker {
     }
 
     async fn in_folder(folder: TempDir, flags: &[&str]) -> Self {
-        let store = format!("embedded:{}", folder.path().join("telegate.db").display());
         let keys: &[_] = if flags == ["--demo"] { &[] } else { &[(STORE_KEYS, STORE_KEY)] };
+        let store = file_in(&folder);
+        Self::serve(folder, &store, flags, keys).await
+    }
+
+    /// Serves a store, with flags and variables.
+    async fn serve(
+        folder: TempDir,
+        store: &str,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let said = folder.path().join("said");
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let mut command = telegate();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]).args(flags);
-        command.envs(keys.iter().copied()).stdout(fs::File::create(&said).unwrap()).stderr(log);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(flags);
+        command
+            .envs(variables.iter().copied())
+            .stdout(fs::File::create(&said).unwrap())
+            .stderr(log);
         let mut process = Guarded::start(&mut command, folder.path()).unwrap();
         let address = harness::eventually("the broker listens", PATIENCE, async || {
             let said = fs::read_to_string(&said).unwrap();
@@ -139,6 +154,11 @@ impl Broker {
         assert_eq!(status.await.code(), Some(0));
         self.folder
     }
+}
+
+/// The store in a folder.
+fn file_in(folder: &TempDir) -> String {
+    format!("embedded:{}", folder.path().join("telegate.db").display())
 }
 
 /// The lines of the demo that can be pasted.

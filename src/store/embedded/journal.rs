@@ -338,6 +338,8 @@ fn prepare(file: &Connection, durability: Durability) -> rusqlite::Result<Result
     }
     file.pragma_update(None, "journal_mode", "WAL")?;
     file.pragma_update(None, "synchronous", synchronous)?;
+    // What was replaced or removed is overwritten: it may have been a secret in plain text.
+    file.pragma_update(None, "secure_delete", "ON")?;
     file.execute_batch(&format!(
         "BEGIN EXCLUSIVE;
          PRAGMA application_id = {APPLICATION_ID};

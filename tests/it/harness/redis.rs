@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
+    path::Path,
     process::{Command, Stdio},
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
@@ -113,6 +114,11 @@ impl RedisServer {
     /// Where it listens, as the broker's `--store` takes it.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps its files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Does a command and gives its answer, if that is not an array.

@@ -1,9 +1,9 @@
 //! What can be done to a store, and what comes of it.
 
 use telegate::pool::{
-    Ask, Credential, Grant, Invalidation, Lease, LeaseId, NewSession, Policy, PolicyChange,
-    PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Secrets, SessionName, SessionView,
-    Span,
+    Ask, Assessment, Credential, Effect, Grant, Invalidation, Lease, LeaseId, NewSession, Policy,
+    PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Secrets, SessionName,
+    SessionView, Span, verdict::Scope,
 };
 
 use super::imagination::POOLS;
@@ -27,7 +27,11 @@ pub(super) enum Deed {
     Acquire(PoolName, Ask),
     Undo(LeaseId, u32),
     Renew(LeaseId, &'static str, Option<Span>),
-    Release(LeaseId, &'static str, Span),
+    Release(LeaseId, &'static str, Span, Option<Assessment>),
+    Report(LeaseId, &'static str, Assessment),
+    Afflict(PoolName, i64, &'static str, Assessment),
+    ClearCoolDown(PoolName, Option<SessionName>, Scope),
+    Explain(PoolName, Ask),
     Surrender(LeaseId, Invalidation),
     Invalidate(PoolName, SessionName, Invalidation),
     Restore(PoolName, SessionName),
@@ -35,7 +39,6 @@ pub(super) enum Deed {
 
 /// What came of a deed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "there are a few at a time")]
 pub(super) enum Outcome {
     Done,
     Pool(Answer<PoolView>),
@@ -48,7 +51,11 @@ pub(super) enum Outcome {
     Granted(Answer<Grant>),
     Undone(Answer<bool>),
     Renewed(Answer<Lease>),
-    Released(Answer<ReleaseOutcome>),
+    Released(Answer<(ReleaseOutcome, Option<Effect>)>),
+    Reported(Answer<Effect>),
+    Afflicted(Answer<u32>),
+    Cleared(Answer<Option<SessionView>>),
+    Explained(Answer<SessionName>),
 }
 
 /// Does a deed.
@@ -87,10 +94,21 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::Renew(lease, by, ttl) => {
             Outcome::Renewed(lawful(store.renew(&lease, &key(by), ttl).await))
         }
-        Deed::Release(lease, by, rest) => {
-            let released = lawful(store.release(&lease, &key(by), rest, None).await);
-            Outcome::Released(released.map(|(outcome, _)| outcome))
+        Deed::Release(lease, by, rest, error) => {
+            let released = store.release(&lease, &key(by), rest, error.as_ref()).await;
+            Outcome::Released(lawful(released))
         }
+        Deed::Report(lease, by, error) => {
+            Outcome::Reported(lawful(store.report(&lease, &key(by), &error).await))
+        }
+        Deed::Afflict(pool, account, by, error) => {
+            Outcome::Afflicted(lawful(store.afflict(&pool, account, &key(by), &error).await))
+        }
+        Deed::ClearCoolDown(pool, session, scope) => {
+            let cleared = store.clear_cool_down(&pool, session.as_ref(), &scope).await;
+            Outcome::Cleared(lawful(cleared))
+        }
+        Deed::Explain(pool, ask) => Outcome::Explained(lawful(store.explain(&pool, ask).await)),
         Deed::Surrender(lease, why) => Outcome::Session(lawful(store.surrender(&lease, why).await)),
         Deed::Invalidate(pool, name, why) => {
             Outcome::Session(lawful(store.invalidate(&pool, &name, why).await))

@@ -1,13 +1,14 @@
 //! How a history thinks of its next deed, so that it meets what was done before.
 
 use telegate::pool::{
-    Ask, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession, Policy, PolicyChange,
-    PoolMode, PoolName, RequestTag, Selector, SessionName, Span, Time,
+    Ask, Assessment, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession, Policy,
+    PolicyChange, PoolMode, PoolName, RequestTag, Selector, SessionName, Span, Time,
 };
 
 use super::{
     deeds::{Deed, Outcome},
     dice::Dice,
+    mishaps,
 };
 use crate::harness::stage::{holder, key, labelled, lease_id, name, pool_name, secret};
 
@@ -17,6 +18,8 @@ pub(super) const POOLS: [&str; 2] = ["p", "q"];
 const FEW: u64 = 5;
 /// How many a crowded one has: more than one call settles.
 const CROWD: u64 = 150;
+/// Few accounts, so that they meet.
+const ACCOUNTS: [i64; 3] = [1, -1, 1_000_000_000_000];
 /// How many leases are remembered to be renewed, released, forged.
 const REMEMBERED: usize = 24;
 
@@ -30,13 +33,15 @@ pub(super) struct Imagination {
     secrets: u64,
     leases: Vec<LeaseId>,
     asked: Option<(PoolName, Ask, Time)>,
+    /// What the leases of a rush end with, and those that have not ended yet.
+    rush: Option<(Assessment, Vec<LeaseId>)>,
     last: Option<Deed>,
 }
 
 impl Imagination {
     /// A history of its own: its pools, its policies, its crowd.
     pub(super) fn new(mut dice: Dice) -> Self {
-        let crowded = dice.once_in(8);
+        let crowded = dice.once_in(6);
         let sessions = if crowded { CROWD } else { FEW };
         let mut planned = Vec::new();
         for number in 0..if crowded { CROWD } else { 0 } {
@@ -45,8 +50,8 @@ impl Imagination {
         for pool in POOLS {
             planned.push(Deed::CreatePool(pool_name(pool), policy(&mut dice)));
         }
-        let (leases, asked, last) = (Vec::new(), None, None);
-        Self { dice, planned, sessions, secrets: 0, leases, asked, last }
+        let (leases, asked, rush, last) = (Vec::new(), None, None, None);
+        Self { dice, planned, sessions, secrets: 0, leases, asked, rush, last }
     }
 
     /// The next deed.
@@ -54,22 +59,42 @@ impl Imagination {
         if let Some(deed) = self.planned.pop() {
             return deed;
         }
-        if self.sessions == CROWD && self.dice.once_in(60) {
+        if let Some((error, rushed)) = &mut self.rush {
+            if let Some(lease) = rushed.pop() {
+                return Deed::Release(lease, "ann", Span::ZERO, Some(error.clone()));
+            }
+            self.rush = None;
+            return self.rush_is_over();
+        }
+        if self.sessions == CROWD && self.dice.once_in(40) {
             self.plan_a_rush();
+        }
+        if self.dice.once_in(300) {
+            let lease = self.lease();
+            let met = mishaps::slow_modes(&mut self.dice);
+            self.planned = met.into_iter().map(|e| Deed::Report(lease.clone(), "ann", e)).collect();
         }
         // A lost reply: the caller cannot know, and says the same once more.
         if self.dice.once_in(12)
-            && let Some(again @ (Deed::Renew(..) | Deed::Release(..) | Deed::Surrender(..))) =
-                &self.last
+            && let Some(
+                again @ (Deed::Renew(..)
+                | Deed::Release(..)
+                | Deed::Report(..)
+                | Deed::Surrender(..)),
+            ) = &self.last
         {
             return again.clone();
+        }
+        if self.dice.once_in(4) {
+            return self.mishap(now);
         }
         match self.dice.below(100) {
             0..=31 => self.acquire(now),
             32..=51 => Deed::Tick(self.pause()),
             52..=63 => {
                 let rest = *self.dice.pick(&[0, 0, 1, 10_000]);
-                Deed::Release(self.lease(), self.key(), Span(rest))
+                let error = self.dice.once_in(3).then(|| mishaps::error(&mut self.dice, now));
+                Deed::Release(self.lease(), self.key(), Span(rest), error)
             }
             64..=71 => Deed::Renew(self.lease(), self.key(), ttl(&mut self.dice)),
             72..=75 => Deed::Undo(self.lease(), *self.dice.pick(&[1, 1, 2, 3])),
@@ -111,6 +136,9 @@ impl Imagination {
                 self.leases.remove(0);
             }
             self.leases.push(lease_id(pool, grant));
+            if let Some((_, rushed)) = &mut self.rush {
+                rushed.push(lease_id(pool, grant));
+            }
         }
         self.last = Some(deed.clone());
     }
@@ -135,9 +163,9 @@ impl Imagination {
             ttl: ttl(&mut self.dice),
             selector: Selector::parse(selector).expect("a selector"),
             session: self.dice.once_in(8).then(|| self.session()),
-            methods: Vec::new(),
-            peer: None,
-            probe: false,
+            methods: mishaps::methods(&mut self.dice),
+            peer: mishaps::peer(&mut self.dice),
+            probe: self.dice.once_in(6),
             request: self.dice.once_in(3).then(|| tag(&mut self.dice)),
             secret: secret(self.secrets),
             // Rarely it is the first message that was lost, not its reply.
@@ -148,9 +176,34 @@ impl Imagination {
         Deed::Acquire(pool, ask)
     }
 
-    /// All the crowd is leased, and its leases end together.
+    /// What has to do with errors.
+    fn mishap(&mut self, now: Time) -> Deed {
+        match self.dice.below(20) {
+            0..=9 => Deed::Report(self.lease(), self.key(), mishaps::error(&mut self.dice, now)),
+            10..=14 => {
+                let Deed::Acquire(pool, ask) = self.acquire(now) else { unreachable!() };
+                Deed::Explain(pool, ask)
+            }
+            15..=16 => {
+                let account = *self.dice.pick(&ACCOUNTS);
+                let error = mishaps::error(&mut self.dice, now);
+                Deed::Afflict(self.pool(), account, self.key(), error)
+            }
+            _ => {
+                let session = (!self.dice.once_in(4)).then(|| self.session());
+                Deed::ClearCoolDown(self.pool(), session, mishaps::scope(&mut self.dice))
+            }
+        }
+    }
+
+    /// All the crowd is leased, and its leases end together: by expiry, or over the same error.
     fn plan_a_rush(&mut self) {
-        self.planned.push(Deed::Tick(Span::secs(*self.dice.pick(&[10, 15, 30, 60, 3_600]))));
+        if self.dice.once_in(3) {
+            self.rush = Some((mishaps::flood(&mut self.dice), Vec::new()));
+        } else {
+            let over = self.rush_is_over();
+            self.planned.push(over);
+        }
         for _ in 0..CROWD {
             self.secrets += 1;
             let ask = Ask {
@@ -168,6 +221,11 @@ impl Imagination {
             self.planned.push(Deed::Acquire(pool_name("p"), ask));
         }
         self.planned.push(Deed::SetMode(pool_name("p"), PoolMode::Active));
+    }
+
+    /// So much time that much is due at once.
+    fn rush_is_over(&mut self) -> Deed {
+        Deed::Tick(Span::secs(*self.dice.pick(&[10, 15, 30, 31, 60, 3_600, 86_400])))
     }
 
     /// A pool is deleted, mostly after all its sessions were tried to be removed, and made again.
@@ -248,6 +306,7 @@ fn policy(dice: &mut Dice) -> Policy {
         max_lifetime: Span::secs(*dice.pick(&[60, 70, 86_400])),
         rest: Span(*dice.pick(&[0, 0, 1, 10_000])),
         drain: Span(*dice.pick(&[0, 5_000, 30_000])),
+        escalation: mishaps::escalations(dice),
         ..Policy::default()
     };
     assert_eq!(policy.faults(), []);
@@ -274,7 +333,9 @@ fn new_session(dice: &mut Dice, number: u64) -> NewSession {
     if dice.once_in(3) {
         labels.push(("d", ""));
     }
-    let session = labelled(&format!("s{number}"), &labels);
+    // Few of a crowd, or an account's trouble would take all of it out.
+    let account_id = (number < FEW && dice.once_in(2)).then(|| *dice.pick(&ACCOUNTS));
+    let session = NewSession { account_id, ..labelled(&format!("s{number}"), &labels) };
     if dice.once_in(3) {
         let fingerprint = Fingerprint::new(&format!("fp-s{}", dice.below(FEW)));
         return NewSession { fingerprint, ..session };

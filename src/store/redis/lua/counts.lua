@@ -49,7 +49,7 @@ end
 local function soonest_of(lists)
   local best, cause
   for _, list in ipairs(lists) do
-    local first = redis.call('ZRANGE', list[1], 0, 0, 'WITHSCORES')
+    local first = redis.call('ZRANGE', list[1], '0', '0', 'WITHSCORES')
     best, cause = sooner(best, cause, tonumber(first[2]), list[2])
   end
   return best, cause

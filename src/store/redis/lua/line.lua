@@ -76,7 +76,7 @@ local function first_in_line(selector, scopes, label)
   repeat
     local names, here = {}, {}
     if label then
-      for i, member in ipairs(redis.call('ZRANGEBYLEX', READY, from, to, 'LIMIT', 0, chunk)) do
+      for i, member in ipairs(redis.call('ZRANGEBYLEX', READY, from, to, 'LIMIT', '0', chunk)) do
         here[i] = string.sub(member, #label + 1)
         names[i] = string.match(member, '[^%z]*$')
       end

@@ -11,7 +11,7 @@ local WALK_LIMIT = 256
 local function settle_scopes(scopes)
   for _, scope in ipairs(scopes) do
     local from, to = '[' .. scope .. '\0', string.format('(%s\0%016.0f', scope, now + 1)
-    local over = redis.call('ZRANGEBYLEX', SCOPES, from, to, 'LIMIT', 0, SETTLE_LIMIT)
+    local over = redis.call('ZRANGEBYLEX', SCOPES, from, to, 'LIMIT', '0', SETTLE_LIMIT)
     for _, member in ipairs(over) do
       local name = string.match(member, '[^%z]*$')
       settlers().thaw(name, read_standing(name))

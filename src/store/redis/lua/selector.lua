@@ -69,7 +69,7 @@ local function any_labelled(selector, label)
   local from, to = range_of(label)
   local chunk = FIRST_CHUNK
   repeat
-    local found = redis.call('ZRANGEBYLEX', INDEX, from, to, 'LIMIT', 0, chunk)
+    local found = redis.call('ZRANGEBYLEX', INDEX, from, to, 'LIMIT', '0', chunk)
     local names = {}
     for i, member in ipairs(found) do
       names[i] = string.match(member, '[^%z]*$')
@@ -88,7 +88,7 @@ local function values_of(key, prefix)
   local labels, from = {}, '[' .. prefix
   local to = '(' .. string.sub(prefix, 1, -2) .. '>'
   while #labels <= FEW_VALUES do
-    local member = redis.call('ZRANGEBYLEX', key, from, to, 'LIMIT', 0, 1)[1]
+    local member = redis.call('ZRANGEBYLEX', key, from, to, 'LIMIT', '0', 1)[1]
     if not member then
       return labels
     end

@@ -2,7 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::*;
+use super::{
+    verdict::{Capability, Scope},
+    *,
+};
+
+mod trouble;
+
+use trouble::ask;
 
 const START: Time = Time(1_000_000_000);
 
@@ -64,7 +71,7 @@ impl Stage {
                         .map(|(k, v)| (k.to_owned(), v.to_owned()))
                         .collect(),
                     fingerprint: Fingerprint::new(fingerprint),
-                    account_id: None,
+                    account_id: options.get("account").map(|id| id.parse().unwrap()),
                     proxy: None,
                     device: None,
                     credential: Credential(words[1].into()),
@@ -75,6 +82,10 @@ impl Stage {
                 said(self.realm.remove(&name(), &session(words[1]), now), |()| String::new())
             }
             "acquire" => self.acquire(words[1], words[2], &options),
+            "explain" => {
+                let ask = ask(words[1], LeaseSecret::new([0; 16]), &options);
+                said(self.pool().explain(&ask, now), |name| name.to_string())
+            }
             "undo" => {
                 let id = self.leases[words[1]].clone();
                 let delivery = words[2].parse().unwrap();
@@ -117,7 +128,7 @@ impl Stage {
                     status.state, c.free, c.leased, c.resting, c.invalid, c.total
                 )
             }
-            other => panic!("unknown deed {other}"),
+            _ => self.trouble(&words, &options),
         }
     }
 
@@ -128,21 +139,7 @@ impl Stage {
         } else {
             LeaseSecret::new([self.granted; 16])
         };
-        let ask = Ask {
-            holder: Holder { key: KeyId::new(key), purpose: String::new() },
-            ttl: options.get("ttl").map(|ttl| span(ttl)),
-            selector: Selector::parse(options.get("where").unwrap_or(&"")).unwrap(),
-            session: options.get("session").map(|name| session(name)),
-            methods: Vec::new(),
-            peer: None,
-            probe: false,
-            request: options.get("request").map(|id| RequestTag {
-                id: (*id).to_owned(),
-                digest: options.get("digest").unwrap_or(&"same").to_string(),
-            }),
-            secret: bits,
-            retried_for: options.get("again").map(|span_| span(span_)),
-        };
+        let ask = ask(key, bits, options);
         let now = self.now;
         let outcome = self.pool().acquire(&ask, now);
         if let Ok(grant) = &outcome {
@@ -208,6 +205,9 @@ fn said<T>(outcome: Result<T, Refusal>, words: impl FnOnce(T) -> String) -> Stri
         Ok(answer) => words(answer),
         Err(Refusal::PoolBusy { next, .. }) => {
             format!("busy, next in {} by {:?}", next.after, next.cause)
+        }
+        Err(Refusal::PoolFloodWait { next, .. }) => {
+            format!("flood wait, next in {} by {:?}", next.after, next.cause)
         }
         Err(Refusal::LeaseLost { cause, at: lost_at, .. }) => {
             format!("lost: {cause:?} at {}", at(lost_at))

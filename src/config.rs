@@ -36,6 +36,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Whether a demo pool is made at the start. Default `false`.
     pub demo: bool,
+    /// Where the metrics are served. Default: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// How calls are served.
     pub server: ServerConfig,
 }
@@ -170,6 +172,8 @@ pub struct Overrides {
     pub keep_unencrypted: Option<String>,
     /// `--keys`.
     pub keys: Option<String>,
+    /// `--metrics-listen`.
+    pub metrics_listen: Option<String>,
     /// `--tls-cert`.
     pub tls_cert: Option<String>,
     /// `--tls-key`.

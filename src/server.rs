@@ -7,6 +7,7 @@ mod delivery;
 mod edge;
 mod handlers;
 mod health;
+mod metrics;
 pub mod status;
 
 use std::{fs, future::Future, io, path::Path, path::PathBuf, sync::Arc};
@@ -32,6 +33,7 @@ use crate::{
         v1::{session_admin_server::SessionAdminServer, session_pool_server::SessionPoolServer},
     },
     store::{Health, Store},
+    telemetry::Metrics,
 };
 
 /// Why nothing is served. Each message says what to do next.
@@ -62,6 +64,21 @@ pub enum Error {
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
+/// Where a broker is listened to.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For calls.
+    pub calls: TcpListener,
+    /// For the page of metrics; none where nobody scrapes it.
+    pub metrics: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(calls: TcpListener) -> Self {
+        Self { calls, metrics: None }
+    }
+}
+
 /// Serves until `shutdown` resolves; then tells probes that it no longer serves, refuses new calls,
 /// lets those under way finish, closes the connections, and returns. What takes longer than the
 /// drain timeout is cut. Closing the store is the caller's.
@@ -70,21 +87,27 @@ pub enum Error {
 ///
 /// When keys or certificates cannot be used, before anything is served.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     store: Arc<dyn Store>,
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let Listeners { calls, metrics: scraped } = listeners.into();
+    let metrics = Arc::new(Metrics::default());
     let keys = Arc::new(Keys::open(config.keys.clone())?);
-    let gate = Arc::new(Gate::new(keys.clone(), config.clone()));
+    let gate = Arc::new(Gate::new(keys.clone(), config.clone(), metrics.clone()));
     let mut reporter = tonic_health::server::HealthReporter::new();
     health::live(&reporter).await;
     health::tell(&reporter, Health::Down).await;
-    let router = stack(&config, gate.clone(), store.clone(), reporter.clone())?;
-    let following = Task(tokio::spawn(health::follow(reporter.clone(), store.health())));
+    let router = stack(&config, gate.clone(), store.clone(), reporter.clone(), &metrics)?;
+    let _page = scraped.map(|listener| {
+        Task(tokio::spawn(metrics::serve(listener, metrics.clone(), store.clone())))
+    });
+    let following = health::follow(reporter.clone(), store.health(), metrics);
+    let following = Task(tokio::spawn(following));
     let _keys = Task(tokio::spawn(async move { keys.follow().await }));
 
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = TcpIncoming::from(calls).with_nodelay(Some(true));
     let (close, closing) = oneshot::channel::<()>();
     let serving = router.serve_with_incoming_shutdown(incoming, async {
         let _ = closing.await;
@@ -120,6 +143,7 @@ fn stack(
     gate: Arc<Gate>,
     store: Arc<dyn Store>,
     reporter: tonic_health::server::HealthReporter,
+    metrics: &Arc<Metrics>,
 ) -> Result<Router<Stack<EdgeLayer, NoLayer>>, Error> {
     let limits = &config.limits;
     let mut server = Server::builder()
@@ -142,7 +166,7 @@ fn stack(
     Ok(server
         .layer(EdgeLayer(gate))
         .add_service(
-            SessionPoolServer::new(PoolService::new(store.clone()))
+            SessionPoolServer::new(PoolService::new(store.clone(), metrics.clone()))
                 .max_decoding_message_size(limits.max_message),
         )
         .add_service(

@@ -1,11 +1,11 @@
 //! `telegate serve`.
 
-use std::{future::ready, io, net::SocketAddr, path::PathBuf, process, sync::Arc};
+use std::{fmt::Write as _, future::ready, io, net::SocketAddr, path::PathBuf, process, sync::Arc};
 
 use telegate::{
     clock::Clock,
     config::{Config, Overrides, StoreAddress, environment},
-    server,
+    server::{self, Listeners},
     store::{
         self, Store,
         embedded::EmbeddedStore,
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// A configuration file; flags and `TELEGATE_…` variables win over it.
     #[arg(long, env = "TELEGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Where Prometheus finds the metrics, without TLS and keys [default: nowhere].
+    #[arg(long, value_name = "ADDRESS")]
+    metrics_listen: Option<String>,
     /// The server's certificate chain, in PEM.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
@@ -86,6 +89,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         store_key_file: args.store_key_file,
         keep_unencrypted: args.keep_unencrypted.then(|| "true".to_owned()),
         keys: args.keys,
+        metrics_listen: args.metrics_listen,
         tls_cert: args.tls_cert,
         tls_key: args.tls_key,
         tls_client_ca: args.tls_client_ca,
@@ -106,14 +110,22 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     } else {
         None
     };
-    let (listener, address) = bind(config.listen).await?;
+    let (listener, address) = bind(config.listen, "--listen").await?;
+    let metrics = match config.metrics {
+        Some(address) => Some(bind(address, "--metrics-listen").await?),
+        None => None,
+    };
     let store = sealed(open(&config).await?, config.sealing).await?;
     let mut said = format!("listening on {address}");
+    if let Some((_, address)) = &metrics {
+        let _ = write!(said, "\nmetrics at http://{address}/metrics");
+    }
     if let Some(demo) = &demo {
         demo.fill(store.as_ref()).await?;
         said += &demo.lines(address)?;
     }
-    let serving = server::serve(listener, Arc::clone(&store), config.server, shutdown.asked());
+    let listeners = Listeners { calls: listener, metrics: metrics.map(|(listener, _)| listener) };
+    let serving = server::serve(listeners, Arc::clone(&store), config.server, shutdown.asked());
     tokio::pin!(serving);
     let served = tokio::select! {
         biased;
@@ -128,33 +140,32 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     Ok(served?)
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+async fn bind(address: SocketAddr, flag: &str) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = TcpListener::bind(address).await;
     listener.and_then(|listener| Ok((listener.local_addr()?, listener))).map_or_else(
-        |error| Err(not_bound(address, &error)),
+        |error| Err(not_bound(address, flag, &error)),
         |(address, listener)| Ok((listener, address)),
     )
 }
 
-fn not_bound(address: SocketAddr, error: &io::Error) -> Failure {
+fn not_bound(address: SocketAddr, flag: &str, error: &io::Error) -> Failure {
     let (exit, cause, next) = match error.kind() {
         io::ErrorKind::AddrInUse => (
             Exit::Unavailable,
             "another program listens there".to_owned(),
-            "stop that program, or choose another port with --listen",
+            "stop that program, or choose another port",
         ),
-        io::ErrorKind::PermissionDenied => (
-            Exit::Permission,
-            "this user may not".to_owned(),
-            "choose a port above 1023 with --listen",
-        ),
+        io::ErrorKind::PermissionDenied => {
+            (Exit::Permission, "this user may not".to_owned(), "choose a port above 1023")
+        }
         io::ErrorKind::AddrNotAvailable => (
             Exit::Usage,
             "this machine does not have that address".to_owned(),
-            "choose one of its addresses with --listen",
+            "choose one of its addresses",
         ),
-        _ => (Exit::Unavailable, error.to_string(), "choose another address with --listen"),
+        _ => (Exit::Unavailable, error.to_string(), "choose another address"),
     };
+    let next = format!("{next} with {flag}");
     Failure::new(exit, format!("{address} cannot be listened on: {cause}")).next(next)
 }
 

@@ -21,7 +21,7 @@ use crate::store::{
 
 /// Every field: its name in the file. In capitals, after `TELEGATE_`, with dots as underscores, it
 /// is the name in the environment.
-pub const FIELDS: [&str; 19] = [
+pub const FIELDS: [&str; 20] = [
     "listen",
     "store",
     "durability",
@@ -32,6 +32,7 @@ pub const FIELDS: [&str; 19] = [
     "log_format",
     "drain_timeout",
     "demo",
+    "metrics.listen",
     "tls.cert",
     "tls.key",
     "tls.client_ca",
@@ -118,6 +119,7 @@ impl Layers {
         let Overrides { listen, store, keys, tls_cert, tls_key, tls_client_ca, .. } = flags;
         let Overrides { durability, store_key_file, keep_unencrypted, .. } = flags;
         let Overrides { log, log_format, drain_timeout, demo, .. } = flags;
+        let Overrides { metrics_listen, .. } = flags;
         for (field, text) in [
             ("listen", listen),
             ("store", store),
@@ -125,6 +127,7 @@ impl Layers {
             ("store_key_file", store_key_file),
             ("keep_unencrypted", keep_unencrypted),
             ("keys", keys),
+            ("metrics.listen", metrics_listen),
             ("tls.cert", tls_cert),
             ("tls.key", tls_key),
             ("tls.client_ca", tls_client_ca),
@@ -174,9 +177,7 @@ impl Layers {
     /// Parses every field once.
     pub(super) fn parse(mut self, environment: &Environment) -> Result<Config, Faults> {
         let home = environment.get("HOME").filter(|home| !home.is_empty()).map(Path::new);
-        let listen = self.read("listen", SocketAddr::from(([127, 0, 0, 1], 7311)), |text| {
-            text.parse().map_err(|_| ADDRESS_FORM.to_owned())
-        });
+        let listen = self.read("listen", SocketAddr::from(([127, 0, 0, 1], 7311)), address);
         let store = self.store(environment, home);
         let sealing = self.sealing(environment, home);
         let keys = self.path("keys", home);
@@ -188,6 +189,7 @@ impl Layers {
             log: self.read("log", "info".to_owned(), log_filter),
             log_format: self.read("log_format", LogFormat::Auto, log_format),
             demo: self.read("demo", false, yes_or_no),
+            metrics: self.read("metrics.listen", None, |text| address(text).map(Some)),
             server: ServerConfig {
                 keys,
                 tls: self.tls(home),
@@ -342,6 +344,10 @@ fn expand(text: &str, home: Option<&Path>) -> PathBuf {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(text),
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| ADDRESS_FORM.to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

@@ -29,6 +29,8 @@ pub(super) struct Call {
     pool: OnceLock<PoolName>,
     /// What came of it, when it was refused or failed.
     outcome: OnceLock<Outcome>,
+    /// What kind of success it was, where there are several.
+    success: OnceLock<&'static str>,
 }
 
 /// What a refused or failed call leaves for the log.
@@ -73,6 +75,7 @@ impl Call {
             jitter,
             pool: OnceLock::new(),
             outcome: OnceLock::new(),
+            success: OnceLock::new(),
         }
     }
 
@@ -84,6 +87,16 @@ impl Call {
     /// What came of it, when it was refused or failed.
     pub(super) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.get()
+    }
+
+    /// Notes what kind of success it is, where there are several.
+    pub(super) fn succeed(&self, kind: &'static str) {
+        let _ = self.success.set(kind);
+    }
+
+    /// What kind of success it was.
+    pub(super) fn success(&self) -> Option<&'static str> {
+        self.success.get().copied()
     }
 
     /// The pool that it is about.

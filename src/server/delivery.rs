@@ -15,6 +15,7 @@ use super::call::Caller;
 use crate::{
     pool::{Grant, LeaseId, PoolName},
     store::Store,
+    telemetry::Metrics,
 };
 
 /// A grant on its way to the caller: from the store through the handler and the edge into the
@@ -27,6 +28,7 @@ struct Undelivered(Mutex<Option<Parcel>>);
 /// What is delivered, and what an undo needs.
 pub(super) struct Parcel {
     pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Arc<Metrics>,
     /// Keeps the call's place among those under way, so that a shutdown waits for an undo.
     pub(super) caller: Caller,
     pub(super) pool: PoolName,
@@ -86,19 +88,23 @@ impl Drop for Undelivered {
 
 impl Parcel {
     async fn undo(self) {
-        let Self { store, caller, pool, grant } = self;
+        let Self { store, metrics, caller, pool, grant } = self;
         let session = grant.record.name;
         let secret = grant.lease.secret;
         let id = LeaseId { pool: pool.clone(), session: session.clone(), secret };
         let request_id = &caller.call.id;
         match store.undo(&id, grant.lease.deliveries).await {
             Ok(undone) => {
+                metrics.undone(if undone { "UNDONE" } else { "KEPT" });
                 tracing::info!(request_id, %pool, %session, undone, "a grant was not delivered");
             }
-            Err(error) => tracing::warn!(
-                request_id, %pool, %session, %error,
-                "a grant was neither delivered nor undone; it ends when its TTL is over"
-            ),
+            Err(error) => {
+                metrics.undone("FAILED");
+                tracing::warn!(
+                    request_id, %pool, %session, %error,
+                    "a grant was neither delivered nor undone; it ends when its TTL is over"
+                );
+            }
         }
     }
 }

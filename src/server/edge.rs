@@ -27,9 +27,12 @@ use super::{
     auth::{Keys, Principal, roles_for},
     call::{Call, Caller, Outcome, REQUEST_ID, Weight},
     delivery::Delivery,
-    status::{Fault, made_by_transport, status},
+    status::{Fault, code_name, is_of_a_pool, made_by_transport, status},
 };
-use crate::{config::ServerConfig, telemetry::Stopwatch};
+use crate::{
+    config::ServerConfig,
+    telemetry::{Metrics, Stopwatch},
+};
 
 /// Services that need no key: probes and tools ask them.
 const OPEN: [&str; 3] = [
@@ -50,15 +53,16 @@ const ENCODINGS: &str = "grpc-accept-encoding";
 pub(super) struct Gate {
     keys: Arc<Keys>,
     config: ServerConfig,
+    metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
     shut: AtomicBool,
 }
 
 impl Gate {
     /// An open gate.
-    pub(super) fn new(keys: Arc<Keys>, config: ServerConfig) -> Self {
+    pub(super) fn new(keys: Arc<Keys>, config: ServerConfig, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_in_flight));
-        Self { keys, config, places, shut: AtomicBool::new(false) }
+        Self { keys, config, metrics, places, shut: AtomicBool::new(false) }
     }
 
     /// Lets nobody in any more.
@@ -180,7 +184,9 @@ where
     detail(&mut response, &call, &path, gate.config.limits.max_message);
     stamp(&mut response, &call);
     let key = key.as_ref().map_or("", |key| key.as_str());
-    log(&call, &path, key, watch.elapsed());
+    let took = watch.elapsed();
+    log(&call, &path, key, took);
+    count(&gate.metrics, &call, &path, took);
     Ok(response)
 }
 
@@ -250,5 +256,23 @@ fn log(call: &Call, path: &str, key: &str, took: Duration) {
         Weight::Bug => line!(error, "call failed", ?code, reason, cause),
         Weight::Outage => line!(warn, "call not served", ?code, reason, cause),
         Weight::Refusal => line!(info, "call refused", ?code, reason, cause),
+    }
+}
+
+/// What is called when no method of the contract is: callers must not make series as they like.
+const NO_METHOD: &str = "-";
+
+fn count(metrics: &Metrics, call: &Call, path: &str, took: Duration) {
+    let method = path.rsplit('/').next().filter(|_| roles_for(path).is_some());
+    let method = method.unwrap_or(NO_METHOD);
+    let (code, reason) = match call.outcome() {
+        Some(outcome) => (code_name(outcome.code), outcome.reason),
+        None => ("OK".to_owned(), ""),
+    };
+    metrics.called(method, &code, reason, took);
+    if method == "Acquire" {
+        let outcome = call.outcome().map(|outcome| outcome.reason).or(call.success());
+        let pool = call.pool().filter(|_| is_of_a_pool(reason));
+        metrics.acquired(pool, outcome.unwrap_or("GRANTED"));
     }
 }

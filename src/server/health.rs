@@ -1,11 +1,14 @@
 //! Health: what probes are told, per service.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     proto::v1::{session_admin_server, session_pool_server},
     store::Health,
+    telemetry::Metrics,
 };
 
 /// The server as a whole, and each service of the contract.
@@ -33,11 +36,17 @@ pub(super) async fn tell(reporter: &HealthReporter, health: Health) {
 }
 
 /// Tells what the store's health is, until the store is gone.
-pub(super) async fn follow(reporter: HealthReporter, mut store: watch::Receiver<Health>) {
+pub(super) async fn follow(
+    reporter: HealthReporter,
+    mut store: watch::Receiver<Health>,
+    metrics: Arc<Metrics>,
+) {
     loop {
         let health = *store.borrow_and_update();
+        metrics.store_is(health);
         tell(&reporter, health).await;
         if store.changed().await.is_err() {
+            metrics.store_is(Health::Down);
             tell(&reporter, Health::Down).await;
             return;
         }

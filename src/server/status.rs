@@ -168,6 +168,12 @@ pub(crate) fn code_name(code: Code) -> String {
     name
 }
 
+/// Whether a refusal for this reason tells that its pool exists. Only such pools are counted by
+/// name.
+pub(super) fn is_of_a_pool(reason: &str) -> bool {
+    ![&reasons::POOL_NOT_FOUND, &reasons::POOL_FORBIDDEN].iter().any(|e| e.name() == reason)
+}
+
 /// How much an error of a code matters to those who run the broker.
 const fn weight(code: Code) -> Weight {
     match code {

@@ -15,14 +15,19 @@ use telegate::{
     proto::v1::{
         self, session_admin_client::SessionAdminClient, session_pool_client::SessionPoolClient,
     },
-    server,
+    server::{self, Listeners},
     store::{
         embedded::{Durability, EmbeddedStore},
         sealed::SealedStore,
     },
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+};
 use tonic::{
     Code, Request, Status,
     metadata::MetadataValue,
@@ -44,6 +49,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A broker that serves until it is dropped.
 pub(crate) struct Broker {
     pub(crate) address: String,
+    /// Where its metrics are.
+    pub(crate) page: String,
     pub(crate) store: Arc<Unruly>,
     pub(crate) clock: Clock,
     pub(crate) folder: TempDir,
@@ -70,12 +77,15 @@ impl Broker {
         let store = Arc::new(Unruly::new(Arc::new(sealed)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let metrics = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let page = metrics.local_addr().unwrap().to_string();
+        let listeners = Listeners { calls: listener, metrics: Some(metrics) };
         let (stop, stopped) = oneshot::channel();
-        let serving = server::serve(listener, store.clone(), config, async {
+        let serving = server::serve(listeners, store.clone(), config, async {
             let _ = stopped.await;
         });
         let served = Some(tokio::spawn(serving));
-        Self { address, store, clock, folder, stop: Some(stop), served }
+        Self { address, page, store, clock, folder, stop: Some(stop), served }
     }
 
     pub(crate) fn stop(&mut self) {
@@ -108,6 +118,23 @@ impl Broker {
     pub(crate) async fn acquire(&self, pool: &str) -> Result<v1::AcquireResponse, Status> {
         let request = v1::AcquireRequest { pool: pool.into(), ..v1::AcquireRequest::default() };
         self.pool().acquire(request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Asks the port of the metrics something in plain HTTP; gives the answer, head and all.
+    pub(crate) async fn ask_page(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.page).await.unwrap();
+        stream
+            .write_all(format!("{request} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The metrics as they are scraped.
+    pub(crate) async fn metrics(&self) -> String {
+        self.ask_page("GET /metrics").await
     }
 
     pub(crate) async fn free(&self, pool: &str) -> u32 {
@@ -189,7 +216,7 @@ impl Lines {
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        io::Write::write(&mut *self.0.lock().unwrap(), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

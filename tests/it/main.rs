@@ -19,6 +19,7 @@ mod import;
 mod import_rpc;
 mod journal;
 mod libraries;
+mod metrics;
 mod model;
 mod redis_link;
 mod status;

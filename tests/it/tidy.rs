@@ -46,7 +46,7 @@ enum Name {
 
 use Name::{Code, Crate, Std, Text};
 
-const ROOMS: [Room; 8] = [
+const ROOMS: [Room; 9] = [
     Room {
         names: &[
             Crate("tonic"),
@@ -58,11 +58,13 @@ const ROOMS: [Room; 8] = [
             Crate("prost_types"),
             Crate("http"),
             Crate("hyper"),
+            Crate("hyper_util"),
             Crate("tower"),
             Crate("axum"),
         ],
         rooms: &["src/proto.rs", "src/server.rs", "src/server/", "src/client.rs", "src/client/"],
     },
+    Room { names: &[Crate("prometheus_client")], rooms: &["src/telemetry.rs", "src/telemetry/"] },
     Room { names: &[Crate("redis")], rooms: &["src/store/redis.rs", "src/store/redis/"] },
     Room {
         names: &[

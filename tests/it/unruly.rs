@@ -48,7 +48,7 @@ impl Unruly {
         self.health.send_replace(health);
     }
 
-    /// Fails the next `status` so.
+    /// Fails the next `status` or `list_pools` so.
     pub(crate) fn fail_next(&self, error: Error) {
         self.failures.lock().unwrap().push_back(error);
     }
@@ -88,6 +88,7 @@ impl Store for Unruly {
     }
 
     async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
+        self.failure()?;
         self.inner.list_pools(after, most).await
     }
 

@@ -15,22 +15,26 @@ use crate::{
         status::Fault,
     },
     store::Store,
+    telemetry::Metrics,
 };
 
 /// Acquires, in a task of its own: the transport drops a handler whose caller is gone, and a grant
 /// that was under way at that moment must still be undone.
 pub(super) async fn acquire(
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
     caller: Caller,
     request: v1::AcquireRequest,
 ) -> Result<Response<v1::AcquireResponse>, Fault> {
     let Acquire { pool, ask, form } = convert::acquire(&request, caller.key(), secret()?)?;
     caller.enter(&pool)?;
     let audience = caller.audience();
+    let call = caller.call.clone();
     let (tell, told) = oneshot::channel();
     tokio::spawn(async move {
         let granted = store.acquire(&pool, ask).await;
-        let delivery = granted.map(|grant| Delivery::of(Parcel { store, caller, pool, grant }));
+        let delivery =
+            granted.map(|grant| Delivery::of(Parcel { store, metrics, caller, pool, grant }));
         // When nobody listens any more, the delivery is dropped here, and so undone.
         let _ = tell.send(delivery);
     });
@@ -41,6 +45,7 @@ pub(super) async fn acquire(
     let answer = answer.ok_or_else(gone)?;
     match answer {
         Ok(answer) => {
+            call.succeed(if answer.replayed { "REPLAYED" } else { "GRANTED" });
             let mut response = Response::new(answer);
             response.extensions_mut().insert(delivery);
             Ok(response)

@@ -15,6 +15,7 @@ use crate::{
         status::Fault,
     },
     store::Store,
+    telemetry::Metrics,
 };
 
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -22,11 +23,12 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// The service for workers.
 pub(in crate::server) struct PoolService {
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
 }
 
 impl PoolService {
-    pub(in crate::server) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+    pub(in crate::server) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics }
     }
 
     async fn renewed(
@@ -93,7 +95,8 @@ impl SessionPool for PoolService {
     type WatchPoolStream = Events<v1::WatchPoolResponse>;
 
     async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Answer<v1::AcquireResponse> {
-        respond(request, |caller, asked| lend::acquire(self.store.clone(), caller, asked)).await
+        let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        respond(request, |caller, asked| lend::acquire(store, metrics, caller, asked)).await
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {

@@ -8,6 +8,7 @@ mod acquire;
 mod amend;
 mod choose;
 mod escalation;
+mod fit;
 mod flood;
 mod keep;
 mod lease;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use self::seats::Seats;
 
 pub use acquire::{Ask, Grant};
+pub use fit::{Unfit, unfit};
 pub use flood::{
     Burst, CoolDown, Effect, Escalation, Growth, MAX_BRAKES, MAX_COOL_DOWNS, MAX_OF_ACCOUNT,
     Suspicion, WALK_LIMIT,

@@ -5,6 +5,7 @@
 //! What the broker remembers of it is the store's to decide.
 
 mod capability;
+mod known;
 mod name;
 mod pattern;
 mod rules;

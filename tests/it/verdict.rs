@@ -1,8 +1,8 @@
 //! The real exceptions of real libraries are judged like the errors that they stand for.
 
 use std::{
-    collections::BTreeMap,
-    env,
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -58,6 +58,27 @@ fn gramjs_is_judged_like_the_errors_that_it_makes() {
     node.arg(root().join("tests/telegram/errors_gramjs.mjs")).arg(modules.join(".."));
     // It makes one class of FLOOD_WAIT and FLOOD_PREMIUM_WAIT.
     check("gramjs", &mut node, &[("W2", "W1", 4)]);
+}
+
+#[test]
+fn the_known_names_are_those_of_the_list_that_no_rule_has() {
+    let list = fs::read_to_string(root().join("tests/data/telegram_errors.tsv")).unwrap();
+    let errors = list.lines().skip(1).map(|line| {
+        let mut cells = line.split('\t');
+        let code = cells.next().unwrap_or_default().parse().unwrap_or(0);
+        let message = cells.next().unwrap_or_default().to_owned();
+        judge(&Report { code, message, ..Report::default() }, NOW)
+    });
+    let names: BTreeSet<_> =
+        errors.filter(Verdict::is_by_default).map(|verdict| verdict.name).collect();
+    assert!(names.len() > 400, "{}", names.len());
+    let made: String = names.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
+    let path = root().join("src/pool/verdict/known_names.txt");
+    if env::var_os("TELEGATE_BLESS").is_some() {
+        fs::write(&path, &made).unwrap();
+    }
+    let written = fs::read_to_string(path).unwrap();
+    assert!(written == made, "stale: TELEGATE_BLESS=1 writes src/pool/verdict/known_names.txt");
 }
 
 fn check_python(library: &str, folder: &str, losses: Losses) {

@@ -9,7 +9,10 @@ pub use words::{action, lasting, other_session};
 use std::fmt::Write as _;
 
 use crate::{
-    pool::verdict::{Rule, Ruling},
+    pool::{
+        Escalation,
+        verdict::{Rule, Ruling},
+    },
     server::status::{
         anchor,
         examples::{Example, examples},
@@ -23,8 +26,9 @@ const INTRODUCTION: &str = "\
 <!-- Made from the broker's own tables; do not edit. See CONTRIBUTING.md. -->
 
 First the reasons for which the broker itself refuses a call, then the rules by which it judges the
-errors of Telegram. `telegate explain` prints the same for one word: `telegate explain POOL_BUSY`,
-`telegate explain FLOOD_WAIT_17`.
+errors of Telegram, then those by which many small troubles become a large one. `telegate explain`
+prints the same for one word: `telegate explain POOL_BUSY`, `telegate explain FLOOD_WAIT_17`,
+`telegate explain E1`.
 
 ## The broker's reasons
 
@@ -45,8 +49,20 @@ without its number, as in `FLOOD_WAIT`. In a pattern `*` is any run and `(A|B)` 
 nothing but the whole name matches. A case with a condition goes before the one without.
 
 Waits count from the moment of the error, are at least a second and at most 14 days, or a year when
-they come as a date. A number that should be there and is not counts as a minute. Of a wait that
-doubles, the first is that of the verdict; whoever meets the error again waits twice as long.
+they come as a date. A number that should be there and is not counts as a minute. A wait that
+doubles is the first time so long; when it comes back after it was over, it is twice as long (E4).
+
+A cool-down is never shortened by a later report: the later end stands. Only an operator ends it
+before its time: `telegate flood clear`. Of a method only the last part of its name counts, in any
+case and without `Request`, so that `messages.getHistory` and `GetHistoryRequest` are one.
+
+";
+
+const ESCALATIONS: &str = "\
+## The rules of escalation
+
+Each is a part of the pool's policy, `policy.escalation`, which can also switch all but E5 off. A
+verdict names those that fired in `escalations`; the cool-down that one made carries its id.
 
 ";
 
@@ -63,6 +79,11 @@ pub fn whole() -> String {
     for rule in Rule::all() {
         let _ = writeln!(text, "<a id=\"{}\"></a>\n", rule_anchor(rule.id));
         text += &of_rule(rule);
+    }
+    text += ESCALATIONS;
+    for escalation in escalations() {
+        let _ = writeln!(text, "<a id=\"{}\"></a>\n", rule_anchor(escalation.id()));
+        text += &of_escalation(escalation);
     }
     text.truncate(text.trim_end().len());
     text.push('\n');
@@ -84,16 +105,36 @@ pub fn reason(word: &str) -> Option<String> {
     Some(of_reason(name, &examples()))
 }
 
-/// What the manual says of a rule, by its id in any case.
+/// What the manual says of a rule for Telegram's errors or of escalation, by its id in any case.
 #[must_use]
 pub fn rule(id: &str) -> Option<String> {
-    Rule::all().iter().find(|rule| rule.id.eq_ignore_ascii_case(id)).map(of_rule)
+    let rule = Rule::all().iter().find(|rule| rule.id.eq_ignore_ascii_case(id)).map(of_rule);
+    rule.or_else(|| {
+        escalations().into_iter().find(|e| e.id().eq_ignore_ascii_case(id)).map(of_escalation)
+    })
 }
 
 /// Where the manual explains a rule.
 #[must_use]
 pub fn rule_anchor(id: &str) -> String {
     format!("rule-{}", anchor(id))
+}
+
+/// The rules of escalation by their ids.
+fn escalations() -> [Escalation; 5] {
+    let mut all = Escalation::ALL;
+    all.sort_by_key(|escalation| escalation.id());
+    all
+}
+
+fn of_escalation(escalation: Escalation) -> String {
+    let words = words::escalation(escalation);
+    let mut text = format!("### {}\n\n", escalation.id());
+    let _ = writeln!(text, "- When: {}", words.when);
+    let _ = writeln!(text, "- Effect: {}", words.effect);
+    let _ = writeln!(text, "- Why: {}", escalation.why());
+    let _ = writeln!(text, "- Knobs: {}\n", words.knobs);
+    text
 }
 
 fn of_reason(name: &str, examples: &[Example]) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::pool::{
-    InvalidReason, Span,
+    Escalation, Escalations, InvalidReason, MAX_COOL_DOWNS, Span,
     verdict::{Action, Codes, OtherSession, Place, Reach, Wait, When},
 };
 
@@ -90,6 +90,69 @@ pub const fn other_session(other: OtherSession) -> &'static str {
         OtherSession::OtherKind => "helps if it is of another kind: a bot, or a user",
         OtherSession::OtherEgress => "helps if it goes out by another proxy",
     }
+}
+
+/// What is told of a rule of escalation.
+pub(super) struct EscalationWords {
+    /// When it fires.
+    pub(super) when: String,
+    /// What it does.
+    pub(super) effect: String,
+    /// Which fields of the policy change it.
+    pub(super) knobs: &'static str,
+}
+
+/// What the manual says of a rule of escalation, with the defaults of the policy.
+pub(super) fn escalation(escalation: Escalation) -> EscalationWords {
+    let shown = |span: Span| lasting(Duration::from_millis(span.0));
+    let policy = Escalations::default();
+    let (session_rest, brake) = (shown(policy.session_rest), shown(policy.method_brake));
+    let (when, effect, knobs) = match escalation {
+        Escalation::E1 => (
+            format!(
+                "A session flooded on {} different methods within {}.",
+                policy.session_methods,
+                shown(policy.session_window)
+            ),
+            format!(
+                "The whole session cools down until the last of them ends, at most {session_rest}."
+            ),
+            "`session_methods`, `session_window`, `session_rest`",
+        ),
+        Escalation::E2 => (
+            format!("A session got a wait of {} or more on a method.", shown(policy.session_wait)),
+            format!("The whole session cools down for the wait, at most {session_rest}."),
+            "`session_wait`, `session_rest`",
+        ),
+        Escalation::E3 => (
+            format!(
+                "{} sessions of the pool got waits of {} or more on one method within {}.",
+                policy.method_sessions,
+                shown(policy.method_wait),
+                shown(policy.method_window)
+            ),
+            format!(
+                "No session of the pool is lent for the method, for the wait, at most {brake}; an \
+                 Acquire that names it gets `POOL_FLOOD_WAIT`."
+            ),
+            "`method_sessions`, `method_wait`, `method_window`, `method_brake`",
+        ),
+        Escalation::E4 => (
+            "A wait that doubles, such as that of `PEER_FLOOD`, came back after it was over, and \
+             before it had been over for the longest such wait."
+                .to_owned(),
+            "It is twice as long as the last time, up to the most that its rule says.".to_owned(),
+            "none but `disabled`",
+        ),
+        Escalation::E5 => (
+            format!("A session has more than {MAX_COOL_DOWNS} cool-downs at once."),
+            "The narrow one that ends first is dropped, and the whole session cools down until \
+             that end."
+                .to_owned(),
+            "none: what is kept of a session is bounded",
+        ),
+    };
+    EscalationWords { when, effect, knobs }
 }
 
 pub(super) fn codes(codes: Codes) -> String {

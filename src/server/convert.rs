@@ -2,15 +2,20 @@
 
 mod amend;
 mod ask;
+mod error;
+mod escalation;
+mod explain;
 mod reply;
 mod secret;
 
 pub(super) use self::{
     amend::update_pool,
     ask::{
-        Acquire, Invalidate, Target, acquire, add_session, create_pool, invalidate, list_pools,
-        list_sessions, pool, release, renew, reseal_sessions, session_ref,
+        Acquire, Invalidate, Release, Target, acquire, add_session, create_pool, invalidate,
+        list_pools, list_sessions, pool, release, renew, reseal_sessions, session_ref,
     },
+    error::{ClearCoolDown, brakes, clear_cool_down, report, verdict},
+    explain::{because, braking, explain, passed_over},
     reply::{
         Audience, grant, lease, pool as pool_reply, pool_status, release_outcome, resealed, session,
     },

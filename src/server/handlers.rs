@@ -1,9 +1,12 @@
 //! The handlers: check the request, ask the store, translate the answer. They decide nothing.
 
 mod admin;
+mod explain;
+mod flood;
 mod import;
 mod lend;
 mod pool;
+mod report;
 
 use std::future::Future;
 

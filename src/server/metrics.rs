@@ -104,7 +104,7 @@ async fn read(store: &dyn Store) -> Reading {
             reading.pools.extend(page.into_iter().map(|view| PoolReading {
                 pool: view.record.name,
                 counts: view.status.counts,
-                brakes: 0,
+                brakes: view.brakes.len(),
             }));
             if is_last {
                 reading.is_partial = false;

@@ -28,7 +28,7 @@ use super::call::{Call, Locale, Outcome, Weight};
 use crate::{
     keys::Role,
     pool::{
-        EndCause, Fingerprint, KeyId, PolicyFault, PoolCounts, PoolName, Refusal, ReleaseCause,
+        EndCause, Fingerprint, KeyId, NextRelease, PolicyFault, PoolCounts, PoolName, Refusal,
         SessionName, SessionState,
     },
     store,
@@ -121,6 +121,12 @@ impl From<store::Error> for Fault {
 /// Builds the status of a fault, and notes for the log what came of the call.
 pub(super) fn status(fault: Fault, call: &Call) -> Status {
     build(answer(fault), call)
+}
+
+/// The reason of a refusal and its message in English, for who asks what would happen.
+pub(super) fn told(refusal: Refusal) -> (&'static str, String) {
+    let Answer { entry, facts, .. } = refused(refusal);
+    (entry.name(), render(entry.en, &facts))
 }
 
 fn build(answer: Answer, call: &Call) -> Status {
@@ -367,19 +373,12 @@ fn refused(refusal: Refusal) -> Answer {
         }
         Refusal::PoolPaused { pool } => needs_active(&reasons::POOL_PAUSED, &pool),
         Refusal::PoolDraining { pool } => needs_active(&reasons::POOL_DRAINING, &pool),
-        Refusal::PoolBusy { pool, counts, next }
-        | Refusal::PoolFloodWait { pool, counts, next } => {
-            let (entry, detail) = match next.cause {
-                ReleaseCause::Lease | ReleaseCause::Rest => (&reasons::POOL_BUSY, Detail::None),
-                ReleaseCause::CoolDown => {
-                    (&reasons::POOL_FLOOD_WAIT, Detail::Quota { subject: pool.to_string() })
-                }
-            };
-            let mut answer = counted(entry, &pool, counts)
-                .with(detail)
-                .after(Duration::from_millis(next.after.0));
-            answer.facts.insert("next_release_in", next.after.to_string());
-            answer
+        Refusal::PoolBusy { pool, counts, next } => {
+            free_later(&reasons::POOL_BUSY, &pool, counts, next)
+        }
+        Refusal::PoolFloodWait { pool, counts, next } => {
+            free_later(&reasons::POOL_FLOOD_WAIT, &pool, counts, next)
+                .with(Detail::Quota { subject: pool.to_string() })
         }
         Refusal::PoolDepleted { pool, counts } => counted(&reasons::POOL_DEPLETED, &pool, counts)
             .with(Detail::Help {
@@ -449,6 +448,17 @@ fn about_session(entry: &'static Entry, pool: &PoolName, session: &SessionName) 
 fn needs_active(entry: &'static Entry, pool: &PoolName) -> Answer {
     let (subject, needs) = (pool.to_string(), vec!["ACTIVE".to_owned()]);
     about_pool(entry, pool).with(Detail::Precondition { kind: "MODE", subject, needs })
+}
+
+fn free_later(
+    entry: &'static Entry,
+    pool: &PoolName,
+    counts: PoolCounts,
+    next: NextRelease,
+) -> Answer {
+    let mut answer = counted(entry, pool, counts).after(Duration::from_millis(next.after.0));
+    answer.facts.insert("next_release_in", next.after.to_string());
+    answer
 }
 
 fn counted(entry: &'static Entry, pool: &PoolName, counts: PoolCounts) -> Answer {

@@ -4,7 +4,7 @@ use std::{env, fs, path::Path, process::Command};
 
 use telegate::{
     manual,
-    pool::verdict::Rule,
+    pool::{Escalation, verdict::Rule},
     server::status::examples::{Example, examples},
 };
 
@@ -38,8 +38,11 @@ fn every_reason_and_every_rule_has_one_anchor() {
         assert_eq!(count(&reason.to_lowercase().replace('_', "-")), 1, "{reason}");
         assert_eq!(manual.matches(&format!("\n### {reason}\n")).count(), 1, "{reason}");
     }
-    for rule in Rule::all() {
-        assert_eq!(count(&format!("rule-{}", rule.id.to_lowercase())), 1, "{}", rule.id);
+    let ids = Rule::all().iter().map(|rule| rule.id);
+    for id in ids.chain(Escalation::ALL.map(Escalation::id)) {
+        assert_eq!(count(&format!("rule-{}", id.to_lowercase())), 1, "{id}");
+        let alone = manual::rule(&id.to_lowercase()).unwrap();
+        assert!(manual.contains(alone.trim_end()), "{id}");
     }
 }
 

@@ -212,7 +212,7 @@ async fn a_broken_world() {
     let next = NextRelease { after: Span::hours(1), cause: ReleaseCause::CoolDown };
     let counts = PoolCounts { total: 3, flood_wait: 3, ..PoolCounts::default() };
     let pool = PoolName::parse("demo").unwrap();
-    let flood = Refusal::PoolBusy { pool, counts, next };
+    let flood = Refusal::PoolFloodWait { pool, counts, next };
     assert_snapshot!("pool_flood_wait", fail(flood.into()).await);
 
     let request = v1::RemoveSessionRequest { pool: "demo".into(), session: "panic".into() };

@@ -1,6 +1,6 @@
 //! Requests that change what is there, with the mask that says what of it.
 
-use super::Check;
+use super::{Check, escalation::escalations};
 use crate::{
     pool::{Policy, PolicyChange, PoolName, Span},
     proto::v1,
@@ -8,11 +8,20 @@ use crate::{
 };
 
 /// The fields of a policy that can be changed.
-const POLICY_FIELDS: [&str; 7] =
-    ["min_ttl", "default_ttl", "max_ttl", "max_lifetime", "rest", "drain", "max_waiters"];
+const POLICY_FIELDS: [&str; 8] = [
+    "min_ttl",
+    "default_ttl",
+    "max_ttl",
+    "max_lifetime",
+    "rest",
+    "drain",
+    "max_waiters",
+    "escalation",
+];
 
 /// What a request says of a policy.
 pub(super) fn policy_change(check: &mut Check, wire: &v1::PoolPolicy) -> PolicyChange {
+    let escalation = wire.escalation.as_ref().map(|wire| escalations(check, wire));
     let mut span = |field: &str, duration: Option<&pbjson_types::Duration>| {
         check.span(&format!("pool.policy.{field}"), duration, Span(u64::MAX))
     };
@@ -24,7 +33,7 @@ pub(super) fn policy_change(check: &mut Check, wire: &v1::PoolPolicy) -> PolicyC
         rest: span("rest", wire.rest.as_ref()),
         drain: span("drain", wire.drain.as_ref()),
         max_waiters: wire.max_waiters,
-        escalation: None,
+        escalation,
     }
 }
 
@@ -37,16 +46,13 @@ pub(in crate::server) fn update_pool(
     let name = check.pool("pool.name", &wanted.name);
     let wire = wanted.policy.unwrap_or_default();
     let said = policy_change(&mut check, &wire);
-    let mut escalation = wire.escalation.is_some();
     let change = match request.update_mask.as_ref().filter(|mask| !mask.paths.is_empty()) {
         None => said,
         Some(mask) => {
-            escalation = false;
             let mut change = PolicyChange::default();
             for path in &mask.paths {
                 match path.strip_prefix("policy.").or((path == "policy").then_some("")) {
                     Some("") => POLICY_FIELDS.iter().for_each(|f| take(&mut change, f, &said)),
-                    Some("escalation") => escalation = true,
                     Some(field) if POLICY_FIELDS.contains(&field) => {
                         take(&mut change, field, &said);
                     }
@@ -59,11 +65,7 @@ pub(in crate::server) fn update_pool(
             change
         }
     };
-    let name = check.end(name)?;
-    if escalation {
-        return Err(Fault::NotImplemented { what: "pool.policy.escalation" });
-    }
-    Ok((name, change))
+    Ok((check.end(name)?, change))
 }
 
 /// Takes a field over that the mask names. One that is not set takes its default.
@@ -77,6 +79,7 @@ fn take(change: &mut PolicyChange, field: &str, said: &PolicyChange) {
         "max_lifetime" => change.max_lifetime = or(said.max_lifetime, default.max_lifetime),
         "rest" => change.rest = or(said.rest, default.rest),
         "drain" => change.drain = or(said.drain, default.drain),
+        "escalation" => change.escalation = Some(said.escalation.unwrap_or(default.escalation)),
         _ => change.max_waiters = Some(said.max_waiters.unwrap_or(default.max_waiters)),
     }
 }

@@ -3,12 +3,13 @@
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use super::{Check, Form, amend::policy_change, quote, secret};
+use super::{Check, Form, amend::policy_change, error::MAX_SUBJECT, quote, secret};
 use crate::{
     pool::{
         Ask, Credential, Holder, InvalidReason, Invalidation, KeyId, LABEL_KEY_RULE,
         LABEL_VALUE_RULE, Labels, LeaseId, LeaseSecret, MAX_LABELS, NewSession, Policy, PoolName,
-        RequestTag, Selector, SessionName, SessionState, Span, Time, is_label_key, is_label_value,
+        Report, RequestTag, Selector, SessionName, SessionState, Span, Time, is_label_key,
+        is_label_value,
     },
     proto::v1,
     server::status::Fault,
@@ -24,8 +25,6 @@ const MAX_REQUEST_ID: usize = 128;
 const MAX_PURPOSE: usize = 256;
 /// The most methods that an Acquire names.
 const MAX_METHODS: usize = 16;
-/// The longest method or peer, in bytes.
-const MAX_SUBJECT: usize = 128;
 /// The longest reason in words, in bytes.
 const MAX_DETAIL: usize = 1024;
 /// The longest proxy, in bytes.
@@ -60,9 +59,9 @@ pub(in crate::server) fn acquire(
         check.fault("methods", format!("are {many}; they may be at most {MAX_METHODS}"));
     }
     for (i, method) in request.methods.iter().enumerate().take(MAX_METHODS) {
-        check.at_most(format!("methods[{i}]"), method, MAX_SUBJECT);
+        check.method(&format!("methods[{i}]"), method);
     }
-    check.at_most("peer", &request.peer, MAX_SUBJECT);
+    check.plain("peer", &request.peer, MAX_SUBJECT);
     let selector = check.selector("selector", &request.selector);
     let session = (!request.session.is_empty()).then(|| check.session("session", &request.session));
     check.at_most("purpose", &request.purpose, MAX_PURPOSE);
@@ -118,16 +117,24 @@ pub(in crate::server) fn renew(
     Ok((check.end(lease)?, ttl))
 }
 
+/// What a Release asks for.
+#[derive(Debug)]
+pub(in crate::server) struct Release {
+    /// The lease.
+    pub(in crate::server) lease: LeaseId,
+    /// How long the session should rest.
+    pub(in crate::server) rest: Span,
+    /// The error that ended the work.
+    pub(in crate::server) error: Option<Report>,
+}
+
 /// Checks a Release.
-pub(in crate::server) fn release(request: &v1::ReleaseRequest) -> Result<(LeaseId, Span), Fault> {
+pub(in crate::server) fn release(request: &v1::ReleaseRequest) -> Result<Release, Fault> {
     let mut check = Check::default();
     let lease = check.lease("lease_id", &request.lease_id);
     let rest = check.span("rest", request.rest.as_ref(), DAY);
-    let lease = check.end(lease)?;
-    if request.error.is_some() {
-        return Err(Fault::NotImplemented { what: "error" });
-    }
-    Ok((lease, rest.unwrap_or_default()))
+    let error = request.error.as_ref().map(|error| check.error(error));
+    Ok(Release { lease: check.end(lease)?, rest: rest.unwrap_or_default(), error })
 }
 
 /// What an Invalidate asks for.
@@ -222,11 +229,7 @@ pub(in crate::server) fn create_pool(
             check.fault(format!("pool.policy.{}", fault.field), fault.fault);
         }
     }
-    let name = check.end(name)?;
-    if wire.escalation.is_some() {
-        return Err(Fault::NotImplemented { what: "pool.policy.escalation" });
-    }
-    Ok((name, policy))
+    Ok((check.end(name)?, policy))
 }
 
 /// Checks a `ListPools`: where to go on, and how many.

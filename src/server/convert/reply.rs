@@ -3,7 +3,7 @@
 use pbjson_types::{Duration, Timestamp};
 use prost::Message as _;
 
-use super::{Form, hand_out, page_token};
+use super::{Form, error::cool_down, escalation::escalation_policy, hand_out, page_token};
 use crate::{
     credential::Credential,
     pool::{
@@ -45,6 +45,7 @@ pub(in crate::server) fn grant(
     let standing = Standing {
         epoch: grant.lease.epoch,
         lease: Some(grant.lease.clone()),
+        cool_downs: grant.cool_downs.clone(),
         ..Standing::default()
     };
     let session = session_at(pool, &grant.record, &standing, grant.at, Audience::Holder);
@@ -114,7 +115,7 @@ fn session_at(
             by_key_id: why.by.to_string(),
             time: Some(timestamp(why.at)),
         }),
-        cool_downs: Vec::new(),
+        cool_downs: standing.running(at).iter().map(cool_down).collect(),
         proxy: match audience {
             Audience::Holder | Audience::Admin => proxy,
             Audience::Other => String::new(),
@@ -126,6 +127,12 @@ fn session_at(
             }
         }),
         account_id: record.account_id,
+        suspicion: standing.suspect.as_ref().map(|suspicion| v1::Suspicion {
+            rule: suspicion.rule.clone(),
+            cause: suspicion.cause.clone(),
+            by_key_id: suspicion.by.to_string(),
+            time: Some(timestamp(suspicion.at)),
+        }),
     }
 }
 
@@ -133,7 +140,7 @@ fn holder(holder: &Holder) -> v1::Holder {
     v1::Holder { key_id: holder.key.to_string(), purpose: holder.purpose.clone() }
 }
 
-const fn session_state(state: SessionState) -> v1::SessionState {
+pub(super) const fn session_state(state: SessionState) -> v1::SessionState {
     match state {
         SessionState::Ready => v1::SessionState::Ready,
         SessionState::Leased => v1::SessionState::Leased,
@@ -170,7 +177,7 @@ pub(in crate::server) fn pool(record: &PoolRecord) -> v1::Pool {
             rest: Some(duration(policy.rest)),
             drain: Some(duration(policy.drain)),
             max_waiters: Some(policy.max_waiters),
-            escalation: None,
+            escalation: Some(escalation_policy(&policy.escalation)),
         }),
         mode: match record.mode {
             PoolMode::Active => v1::PoolMode::Active,
@@ -246,12 +253,12 @@ pub(in crate::server) fn resealed(done: Resealed) -> v1::ResealSessionsResponse 
     }
 }
 
-fn duration(span: Span) -> Duration {
+pub(super) fn duration(span: Span) -> Duration {
     let (seconds, nanos) = split(span.0);
     Duration { seconds, nanos }
 }
 
-fn timestamp(time: Time) -> Timestamp {
+pub(super) fn timestamp(time: Time) -> Timestamp {
     let (seconds, nanos) = split(time.0);
     Timestamp { seconds, nanos }
 }

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    pool::{KeyId, LeaseSecret},
+    pool::{
+        Escalations, KeyId, LeaseSecret, Time,
+        verdict::{Capability, Scope},
+    },
     proto::v1,
 };
 
@@ -193,4 +196,166 @@ fn a_page_token_is_the_brokers_own() {
     }
     let request = v1::ListPoolsRequest { page_size: 1001, page_token: String::new() };
     assert_eq!(violations(list_pools(&request)).len(), 1);
+}
+
+fn seen(change: impl FnOnce(&mut v1::TelegramError)) -> v1::ReportRequest {
+    let mut error = v1::TelegramError { r#type: "FLOOD_WAIT_17".into(), ..Default::default() };
+    change(&mut error);
+    let lease_id = format!("demo/alice/{}", "0".repeat(32));
+    v1::ReportRequest { lease_id, error: Some(error) }
+}
+
+#[test]
+fn limits_of_a_report_hold_at_their_edge() {
+    let edge = |change: &dyn Fn(&mut v1::TelegramError, String), most: usize| {
+        let with = |n| violations(report(&seen(|error| change(error, "x".repeat(n)))));
+        assert_eq!(with(most), [""; 0]);
+        assert_eq!(with(most + 1).len(), 1);
+    };
+    edge(&|error, text| error.library = text, 64);
+    edge(&|error, text| error.r#type = text, 256);
+    edge(&|error, text| error.message = text, 1024);
+    edge(&|error, text| error.method = text, 128);
+    edge(&|error, text| error.peer = text, 128);
+}
+
+#[test]
+fn every_violation_of_a_report_is_told_at_once() {
+    let bad = seen(|error| {
+        error.library = "tele\nthon".into();
+        error.r#type = String::new();
+        error.method = " . ".into();
+        error.peer = "channel\u{0}1".into();
+        error.occur_time = Some(pbjson_types::Timestamp { seconds: -1, nanos: 0 });
+    });
+    let said = violations(report(&v1::ReportRequest { lease_id: "no".into(), ..bad }));
+    let fields: Vec<_> = said.iter().filter_map(|v| v.split(": ").next()).collect();
+    assert_eq!(
+        fields,
+        ["lease_id", "error.library", "error.method", "error.peer", "error", "error.occur_time"]
+    );
+    let nothing = v1::ReportRequest { error: None, ..seen(|_| ()) };
+    assert_eq!(violations(report(&nothing)), ["error: is required: what Telegram answered"]);
+    let nanos = seen(|error| {
+        error.occur_time = Some(pbjson_types::Timestamp { seconds: 1, nanos: 1_000_000_000 });
+    });
+    assert_eq!(violations(report(&nanos)).len(), 1);
+}
+
+#[test]
+fn one_of_the_ways_to_tell_an_error_is_enough() {
+    let none = v1::TelegramError::default;
+    for error in [
+        v1::TelegramError { r#type: "X".into(), ..none() },
+        v1::TelegramError { message: "line one\nline two".into(), ..none() },
+        v1::TelegramError { code: 420, ..none() },
+        v1::TelegramError { transport_code: -404, ..none() },
+    ] {
+        assert_eq!(violations(report(&seen(|told| *told = error))), [""; 0]);
+    }
+    let time = Some(pbjson_types::Timestamp { seconds: 17, nanos: 1_999_999 });
+    let (_, told) = report(&seen(|error| error.occur_time = time)).unwrap();
+    assert_eq!(told.occurred_at, Some(Time(17_001)));
+}
+
+#[test]
+fn methods_and_peers_of_an_acquire_are_plain_text() {
+    let said = |methods: &[&str], peer: &str| {
+        let methods = methods.iter().map(|method| (*method).to_owned()).collect();
+        let request = v1::AcquireRequest {
+            pool: "demo".into(),
+            methods,
+            peer: peer.into(),
+            ..Default::default()
+        };
+        violations(acquire(&request, KeyId::new("k"), LeaseSecret::new([0; 16])))
+    };
+    assert_eq!(said(&["messages.getHistory", "Request"], "канал 1"), [""; 0]);
+    let bad = said(&["", "a\u{7f}", "ok"], "a\tb");
+    let fields: Vec<_> = bad.iter().filter_map(|v| v.split(": ").next()).collect();
+    assert_eq!(fields, ["methods[0]", "methods[1]", "peer"]);
+}
+
+#[test]
+fn a_cool_down_is_cleared_by_its_scope_and_subject() {
+    use v1::CoolDownScope as Wire;
+    let ask = |session: &str, scope: Wire, subject: &str| {
+        clear_cool_down(&v1::ClearCoolDownRequest {
+            pool: "demo".into(),
+            session: session.into(),
+            scope: scope.into(),
+            subject: subject.into(),
+        })
+    };
+    for (session, wire, subject, scope) in [
+        ("a", Wire::Session, "", Scope::Session),
+        ("a", Wire::Egress, "", Scope::Egress),
+        ("a", Wire::Method, "GetHistory", Scope::Method("GetHistory".into())),
+        ("a", Wire::Peer, "channel:1", Scope::Peer("channel:1".into())),
+        ("a", Wire::Capability, "strangers", Scope::Capability(Capability::Strangers)),
+        ("", Wire::PoolMethod, "GetHistory", Scope::Method("GetHistory".into())),
+    ] {
+        let asked = ask(session, wire, subject).unwrap();
+        assert_eq!((asked.scope, asked.session), (scope, SessionName::parse(session)));
+    }
+    for (session, wire, subject, field) in [
+        ("a", Wire::Unspecified, "", "scope"),
+        ("a", Wire::Session, "x", "subject"),
+        ("a", Wire::Peer, "", "subject"),
+        ("a", Wire::Capability, "walking", "subject"),
+        ("", Wire::Method, "x", "session"),
+        ("a", Wire::PoolMethod, "x", "session"),
+    ] {
+        let said = violations(ask(session, wire, subject));
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].starts_with(&format!("{field}: ")), "{said:?}");
+    }
+}
+
+#[test]
+fn an_escalation_policy_is_taken_field_by_field_and_its_faults_are_told_by_path() {
+    let with = |escalation| {
+        let policy = v1::PoolPolicy { escalation: Some(escalation), ..Default::default() };
+        let pool = v1::Pool { name: "demo".into(), policy: Some(policy), ..Default::default() };
+        create_pool(&v1::CreatePoolRequest { pool: Some(pool) })
+    };
+    let (_, policy) = with(v1::EscalationPolicy {
+        session_methods: Some(5),
+        method_brake: Some(duration(7, 0)),
+        ..Default::default()
+    })
+    .unwrap();
+    let wanted =
+        Escalations { session_methods: 5, method_brake: Span::secs(7), ..Escalations::default() };
+    assert_eq!(policy.escalation, wanted);
+    let shown = escalation::escalation_policy(&policy.escalation);
+    let again = escalation::escalations(&mut Check::default(), &shown);
+    assert_eq!(again, wanted, "what is shown can be sent");
+    let said = violations(with(v1::EscalationPolicy {
+        session_methods: Some(1),
+        session_rest: Some(duration(90_000, 0)),
+        ..Default::default()
+    }));
+    let fields: Vec<_> = said.iter().filter_map(|v| v.split(": ").next()).collect();
+    assert_eq!(
+        fields,
+        ["pool.policy.escalation.session_rest", "pool.policy.escalation.session_methods"]
+    );
+}
+
+#[test]
+fn what_is_explained_is_checked_like_an_acquire_and_told_by_its_path() {
+    let ask = |acquire| violations(explain(&v1::ExplainRequest { acquire }, KeyId::new("k")));
+    assert_eq!(ask(None), ["acquire: is required: what would be asked"]);
+    let said = ask(Some(v1::AcquireRequest { peer: "a\n".into(), ..Default::default() }));
+    let fields: Vec<_> = said.iter().filter_map(|v| v.split(": ").next()).collect();
+    assert_eq!(fields, ["acquire.pool", "acquire.peer"]);
+    let ignored = v1::AcquireRequest {
+        pool: "demo".into(),
+        request_id: "ü".into(),
+        wait: Some(duration(-1, 0)),
+        priority: 99,
+        ..Default::default()
+    };
+    assert_eq!(ask(Some(ignored)), [""; 0]);
 }

@@ -23,7 +23,7 @@ use crate::{
 
 /// The service for operators.
 pub(in crate::server) struct AdminService {
-    store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn Store>,
     imports: Turns,
 }
 
@@ -51,7 +51,10 @@ impl AdminService {
         let name = convert::pool(&request.pool)?;
         caller.enter(&name)?;
         let view = self.store.get_pool(&name).await?;
-        Ok(v1::GetPoolResponse { pool: Some(convert::pool_reply(&view.record)) })
+        Ok(v1::GetPoolResponse {
+            pool: Some(convert::pool_reply(&view.record)),
+            brakes: convert::brakes(&view.brakes),
+        })
     }
 
     async fn updated(
@@ -96,6 +99,7 @@ impl AdminService {
         let row = |view: &PoolView| v1::PoolOverview {
             pool: Some(convert::pool_reply(&view.record)),
             status: Some(convert::pool_status(&view.record.name, &view.status)),
+            brakes: convert::brakes(&view.brakes),
         };
         Ok(v1::ListPoolsResponse {
             pools: views.iter().map(row).collect(),
@@ -369,7 +373,7 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<v1::ClearCoolDownRequest>,
     ) -> Answer<v1::ClearCoolDownResponse> {
-        not_implemented(&request, "ClearCoolDown")
+        answer(request, |caller, asked| self.cleared(caller, asked)).await
     }
 
     async fn list_session_events(
@@ -401,6 +405,6 @@ impl SessionAdmin for AdminService {
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainResponse> {
-        not_implemented(&request, "Explain")
+        answer(request, |caller, asked| self.explained(caller, asked)).await
     }
 }

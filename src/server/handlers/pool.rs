@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::Stream;
 use tonic::{Request, Status, Streaming};
 
-use super::{Answer, answer, lend, not_implemented, respond};
+use super::{Answer, answer, lend, not_implemented, report::Desk, respond};
 use crate::{
     keys::Role,
     proto::v1::{self, session_pool_server::SessionPool},
@@ -42,16 +42,8 @@ impl PoolService {
         Ok(v1::RenewResponse { lease: Some(convert::lease(&lease, &id.pool, &id.session)) })
     }
 
-    async fn released(
-        &self,
-        caller: Caller,
-        request: v1::ReleaseRequest,
-    ) -> Result<v1::ReleaseResponse, Fault> {
-        let (id, rest) = convert::release(&request)?;
-        caller.enter(&id.pool)?;
-        let (outcome, _) = self.store.release(&id, &caller.key(), rest, None).await?;
-        let outcome = convert::release_outcome(outcome).into();
-        Ok(v1::ReleaseResponse { outcome, verdict: None })
+    fn desk(&self) -> Desk {
+        Desk { store: self.store.clone(), metrics: self.metrics.clone() }
     }
 
     async fn invalidated(
@@ -104,7 +96,7 @@ impl SessionPool for PoolService {
     }
 
     async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
-        answer(request, |caller, asked| self.released(caller, asked)).await
+        answer(request, |caller, asked| self.desk().released(caller, asked)).await
     }
 
     async fn invalidate(
@@ -129,7 +121,7 @@ impl SessionPool for PoolService {
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
-        not_implemented(&request, "Report")
+        answer(request, |caller, asked| self.desk().reported(caller, asked)).await
     }
 
     async fn watch_pool(

@@ -222,16 +222,20 @@ fn refusals(pool: &PoolName, fingerprint: &Fingerprint) -> Vec<Refusal> {
     let named = (SessionName::parse("alice"), Selector::parse("country=de"));
     let (Some(session), Ok(selector)) = named else { return Vec::new() };
     let none = PoolCounts::default();
-    let busy = |counts, millis, cause| Refusal::PoolBusy {
-        pool: pool.clone(),
-        counts,
-        next: NextRelease { after: Span(millis), cause },
-    };
+    let next = |after, cause| NextRelease { after, cause };
     let pool = || pool.clone();
     let session = || session.clone();
     vec![
-        busy(PoolCounts { total: 3, leased: 3, ..none }, 12_500, ReleaseCause::Lease),
-        busy(PoolCounts { total: 3, flood_wait: 3, ..none }, 180_000, ReleaseCause::CoolDown),
+        Refusal::PoolBusy {
+            pool: pool(),
+            counts: PoolCounts { total: 3, leased: 3, ..none },
+            next: next(Span(12_500), ReleaseCause::Lease),
+        },
+        Refusal::PoolFloodWait {
+            pool: pool(),
+            counts: PoolCounts { total: 3, flood_wait: 3, ..none },
+            next: next(Span::minutes(3), ReleaseCause::CoolDown),
+        },
         Refusal::PoolDepleted {
             pool: pool(),
             counts: PoolCounts { total: 3, invalid: 2, suspect: 1, ..none },

@@ -160,12 +160,16 @@ table! {
     POOL_FLOOD_WAIT: PoolFloodWait, ResourceExhausted, 503,
         Retry::After { least: Duration::from_millis(10), most: Duration::from_secs(300) },
         "No session of pool {pool} that would do is free, and the soonest cools down for another \
-         {next_release_in}. Wait that long and retry, or add sessions with `telegate import`.",
-        "В пуле {pool} нет свободной подходящей сессии, ближайшая остывает ещё {next_release_in}. \
-         Подождите и повторите или добавьте сессии: `telegate import`.",
-        "Nothing is free, and the session that comes free soonest is one that cools down for \
-         Telegram.",
-        "Wait as `RetryInfo` says; more sessions help, calling more often does not.";
+         {next_release_in}; `telegate flood list` shows for what. Wait that long and retry, or add \
+         sessions with `telegate import`.",
+        "В пуле {pool} нет свободной подходящей сессии, ближайшая остывает ещё {next_release_in}; \
+         почему, покажет `telegate flood list`. Подождите и повторите или добавьте сессии: \
+         `telegate import`.",
+        "Nothing that would do is free, and what comes free soonest is a session that cools down \
+         for Telegram: as a whole, or for a method, capability or peer that the call names; or a \
+         method that it names is braked in the whole pool.",
+        "Wait as `RetryInfo` says; more sessions help unless the method is braked, calling more \
+         often does not.";
     POOL_DEPLETED: PoolDepleted, FailedPrecondition, 503, Retry::Futile,
         "No session of pool {pool} that would do is usable without a person: of {total}, {invalid} \
          are INVALID and {suspect} SUSPECT. Restore some with `telegate restore`, or add some with \

@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod explain;
 mod failure;
+mod flood;
 mod import;
 mod invalidate;
 mod keys;
@@ -14,12 +15,15 @@ mod pool;
 mod print;
 mod release;
 mod renew;
+mod report;
 mod restore;
 mod serve;
 mod session;
 mod span;
 mod status;
+mod telegram_error;
 mod version;
+mod why;
 
 use std::process::ExitCode;
 
@@ -71,9 +75,11 @@ enum Word {
     Renew(renew::Args),
     /// Gives a session back.
     Release(release::Args),
+    /// Tells what Telegram answered under a lease, and shows what to do.
+    Report(report::Args),
     /// Takes a session out of its pool until it is restored.
     Invalidate(invalidate::Args),
-    /// Brings invalid sessions back into their pool.
+    /// Brings INVALID and SUSPECT sessions back into their pool.
     Restore(restore::Args),
     /// Shows how the pools stand.
     Status(status::Args),
@@ -85,6 +91,11 @@ enum Word {
     /// Lists, shows and removes sessions.
     #[command(subcommand)]
     Session(session::Word),
+    /// Lists what cools down, and ends it before its time.
+    #[command(subcommand)]
+    Flood(flood::Word),
+    /// Tells which session an acquire would get or why none, and leases nothing.
+    Why(why::Args),
     /// Explains a reason of the broker or an error of Telegram, without a broker.
     Explain(explain::Args),
     /// Makes, lists and revokes API keys in the broker's key file; makes and rotates store keys.
@@ -149,12 +160,15 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Acquire(args) => acquire::run(args, broker, output).await?,
         Word::Renew(args) => renew::run(args, broker, output).await?,
         Word::Release(args) => release::run(args, broker, output).await?,
+        Word::Report(args) => report::run(args, broker, output).await?,
         Word::Invalidate(args) => invalidate::run(args, broker, output).await?,
         Word::Restore(args) => return restore::run(args, broker, output).await,
         Word::Status(args) => status::run(args, broker, output).await?,
         Word::Import(args) => return import::run(args, broker, output).await,
         Word::Pool(word) => pool::run(word, broker, output).await?,
         Word::Session(word) => session::run(word, broker, output).await?,
+        Word::Flood(word) => flood::run(word, broker, output).await?,
+        Word::Why(args) => why::run(args, broker, output).await?,
         Word::Explain(args) => explain::run(args, output)?,
         Word::Keys(args) => return keys::run(args, broker, output).await,
         Word::Bench(args) => bench::run(args, broker, output).await?,

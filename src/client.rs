@@ -208,7 +208,7 @@ calls! {
     pool.renew: RenewRequest => RenewResponse;
     /// Gives a session back.
     pool.release: ReleaseRequest => ReleaseResponse;
-    /// Tells what Telegram answered under a lease.
+    /// Tells what Telegram answered under a lease, and learns what to do.
     pool.report: ReportRequest => ReportResponse;
     /// Takes a session out of its pool.
     pool.invalidate: InvalidateRequest => InvalidateResponse;
@@ -242,6 +242,10 @@ calls! {
     admin.reseal_sessions: ResealSessionsRequest => ResealSessionsResponse;
     /// Brings a session back into its pool.
     admin.restore_session: RestoreSessionRequest => RestoreSessionResponse;
+    /// Ends one cool-down before its time.
+    admin.clear_cool_down: ClearCoolDownRequest => ClearCoolDownResponse;
+    /// Tells what an Acquire would get, and why.
+    admin.explain: ExplainRequest => ExplainResponse;
 }
 
 impl Refused {

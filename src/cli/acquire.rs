@@ -11,6 +11,7 @@ use telegate::proto::v1::{
 use super::{
     broker::Broker,
     failure::{Exit, Failure},
+    flood,
     print::{self, Output},
     span,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Args {
     /// The only session that would do.
     #[arg(long, default_value = "", hide_default_value = true)]
     session: String,
+    #[command(flatten)]
+    use_for: UseFor,
     /// What the lease is for, for people who look at leases.
     #[arg(long, default_value = "", hide_default_value = true)]
     purpose: String,
@@ -41,6 +44,20 @@ pub(crate) struct Args {
     /// Print nothing but this, for scripts.
     #[arg(long, value_enum, conflicts_with = "json")]
     only: Option<Only>,
+}
+
+/// What the session will be used for: one that cools down for it is passed over.
+#[derive(clap::Args)]
+pub(crate) struct UseFor {
+    /// A method that it will call, for example `messages.getHistory`; may be given several times.
+    #[arg(long = "method", value_name = "METHOD")]
+    pub(crate) methods: Vec<String>,
+    /// The chat or user that it will be about.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) peer: String,
+    /// Take a SUSPECT session, too, in order to find out whether it is alive.
+    #[arg(long)]
+    pub(crate) probe: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -83,6 +100,9 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(
         request_id: args.request_id,
         selector: args.selector,
         session: args.session,
+        methods: args.use_for.methods,
+        peer: args.use_for.peer,
+        probe: args.use_for.probe,
         purpose: args.purpose,
         form: form.into(),
         ..AcquireRequest::default()
@@ -114,6 +134,7 @@ fn show(granted: &AcquireResponse) -> Result<(), Failure> {
         ("session", format!("{} of pool {}", lease.session, lease.pool)),
         ("labels", labels.join(",")),
         ("expires", format!("{expires}, in {ttl}")),
+        ("cools down", flood::cool_downs(&session.cool_downs)),
         ("proxy", session.proxy),
         ("data centre", place(granted.credential.as_ref())),
         ("credential", credential(granted.credential.as_ref())?),

@@ -37,6 +37,12 @@ pub(crate) fn json_line(message: &impl Serialize) -> Result<String, Failure> {
     Ok(canonical(&no_json(serde_json::to_string(message))?))
 }
 
+/// A message as a JSON value, to be put into another.
+pub(crate) fn value_of(message: &impl Serialize) -> Result<serde_json::Value, Failure> {
+    serde_json::to_value(message)
+        .map_err(|error| Failure::new(Exit::Internal, format!("no JSON: {error}")))
+}
+
 fn no_json(made: serde_json::Result<String>) -> Result<String, Failure> {
     made.map_err(|error| Failure::new(Exit::Internal, format!("no JSON: {error}")))
 }

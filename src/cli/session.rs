@@ -5,13 +5,14 @@ use telegate::{
     client::Client,
     proto::v1::{
         GetSessionRequest, InvalidReason, ListSessionsRequest, ListSessionsResponse,
-        RemoveSessionRequest, Session, SessionState,
+        RemoveSessionRequest, Session, SessionState, Suspicion,
     },
 };
 
 use super::{
     broker::Broker,
     failure::Failure,
+    flood,
     print::{self, Output},
     status::PAGE,
 };
@@ -86,6 +87,23 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
     }
 }
 
+/// All sessions of a pool, page by page.
+pub(crate) async fn all(
+    client: &Client,
+    mut request: ListSessionsRequest,
+) -> Result<ListSessionsResponse, Failure> {
+    let mut all = ListSessionsResponse::default();
+    request.page_size = PAGE;
+    loop {
+        let page = client.list_sessions(request.clone()).await?;
+        all.sessions.extend(page.sessions);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(all);
+        }
+    }
+}
+
 async fn list(client: &Client, args: ListArgs) -> Result<ListSessionsResponse, Failure> {
     let states = args.state.into_iter().map(|state| match state {
         State::Ready => SessionState::Ready,
@@ -95,22 +113,13 @@ async fn list(client: &Client, args: ListArgs) -> Result<ListSessionsResponse, F
         State::Suspect => SessionState::Suspect,
         State::Invalid => SessionState::Invalid,
     });
-    let mut request = ListSessionsRequest {
+    let request = ListSessionsRequest {
         pool: args.pool,
-        page_size: PAGE,
-        page_token: String::new(),
         selector: args.selector,
         states: states.map(Into::into).collect(),
+        ..ListSessionsRequest::default()
     };
-    let mut all = ListSessionsResponse::default();
-    loop {
-        let page = client.list_sessions(request.clone()).await?;
-        all.sessions.extend(page.sessions);
-        request.page_token = page.next_page_token;
-        if request.page_token.is_empty() {
-            return Ok(all);
-        }
-    }
+    all(client, request).await
 }
 
 fn table(sessions: &[Session]) -> Result<(), Failure> {
@@ -144,6 +153,8 @@ pub(crate) fn show(session: &Session) -> Result<(), Failure> {
         ("state", state(session)),
         ("until", print::moment(session.state_until.as_ref())),
         ("why", why.unwrap_or_default()),
+        ("suspicion", suspicion(session)),
+        ("cools down", flood::cool_downs(&session.cool_downs)),
         ("holder", holder(session)),
         ("labels", labels(session)),
         ("epoch", session.epoch.to_string()),
@@ -157,6 +168,14 @@ pub(crate) fn show(session: &Session) -> Result<(), Failure> {
 
 fn state(session: &Session) -> String {
     print::value(session.state().as_str_name(), "SESSION_STATE_").to_owned()
+}
+
+fn suspicion(session: &Session) -> String {
+    session.suspicion.as_ref().map_or(String::new(), |suspicion| {
+        let when = print::moment(suspicion.time.as_ref());
+        let Suspicion { rule, cause, by_key_id, .. } = suspicion;
+        format!("{cause} (rule {rule}, by {by_key_id} at {when})")
+    })
 }
 
 fn labels(session: &Session) -> String {

@@ -51,7 +51,7 @@ pub(crate) async fn all(client: &Client, output: Output) -> Result<(), Failure> 
 }
 
 /// All pools, page by page.
-async fn list(client: &Client) -> Result<ListPoolsResponse, Failure> {
+pub(crate) async fn list(client: &Client) -> Result<ListPoolsResponse, Failure> {
     let mut all = ListPoolsResponse::default();
     let mut page_token = String::new();
     loop {

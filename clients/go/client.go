@@ -76,6 +76,18 @@ func WithSession(name string) AcquireOption {
 	return func(request *telegatev1.AcquireRequest) { request.Session = name }
 }
 
+// WithMethods names the methods that the worker will call, for example "messages.getHistory":
+// sessions that cool down for one of them are passed over.
+func WithMethods(methods ...string) AcquireOption {
+	return func(request *telegatev1.AcquireRequest) { request.Methods = methods }
+}
+
+// WithPeer names the chat or user that it will be about: sessions that cool down for it are passed
+// over.
+func WithPeer(peer string) AcquireOption {
+	return func(request *telegatev1.AcquireRequest) { request.Peer = peer }
+}
+
 // WithForm chooses the form of the credential.
 func WithForm(form telegatev1.CredentialForm) AcquireOption {
 	return func(request *telegatev1.AcquireRequest) { request.Form = form }

@@ -57,6 +57,26 @@ func (l *Lease) Renew(ctx context.Context, ttl time.Duration) error {
 	return nil
 }
 
+// Report tells the broker what Telegram answered, and learns what to do.
+func (l *Lease) Report(
+	ctx context.Context, answered *telegatev1.TelegramError,
+) (*telegatev1.Verdict, error) {
+	ctx, cancel := bounded(ctx, CallTimeout)
+	defer cancel()
+	request := &telegatev1.ReportRequest{LeaseId: l.ID(), Error: answered}
+	response, err := l.client.stub.Report(ctx, request)
+	if err != nil {
+		return nil, FromRPC(err)
+	}
+	return response.GetVerdict(), nil
+}
+
+// WithError reports the error that ended the work in the same step; the response then has the
+// verdict.
+func WithError(answered *telegatev1.TelegramError) ReleaseOption {
+	return func(request *telegatev1.ReleaseRequest) { request.Error = answered }
+}
+
 // ReleaseOption adds a rest, or the error that ended the work, to a Release.
 type ReleaseOption func(*telegatev1.ReleaseRequest)
 

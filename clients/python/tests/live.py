@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any
 
 import grpc
+import telethon
 from telethon.sessions import StringSession
+from telethon.tl import functions, types
 
-from telegate import Lease, Pool, TelegateError
+from telegate import Lease, Pool, TelegateError, telegram_error
 from telegate.v1 import resources_pb2, session_pool_pb2
 
 MAX_SESSIONS = 64
@@ -128,6 +131,71 @@ def telethon_opens_the_credential(pool: Pool) -> None:
     check("telethon: the key is the same", opened.auth_key.key == raw.auth_key, True)
 
 
+def raised_by_telethon(code: int, message: str) -> Exception:
+    """The real exception that Telethon makes of an answer of Telegram."""
+    request = functions.InvokeWithLayerRequest(1, functions.messages.GetStickersRequest("", 0))
+    return telethon.errors.rpc_message_to_error(types.RpcError(code, message), request)
+
+
+def what_telethon_raises_is_read() -> None:
+    for code, message, wanted in [
+        (420, "FLOOD_WAIT_17", ("FloodWaitError", 420, 17)),
+        (303, "FILE_MIGRATE_4", ("FileMigrateError", 303, 4)),
+        (401, "AUTH_KEY_UNREGISTERED", ("AuthKeyUnregisteredError", 401, None)),
+    ]:
+        told = telegram_error(raised_by_telethon(code, message))
+        assert told is not None
+        argument = told.argument if told.HasField("argument") else None
+        check(f"{message} is read", (told.type, told.code, argument), wanted)
+        check(f"{message}: the method", told.method, "messages.getStickers")
+    lost = telegram_error(telethon.errors.common.AuthKeyNotFound())
+    check("a forgotten key is the transport's", lost and lost.transport_code, -404)
+    many = telegram_error(telethon.errors.common.InvalidBufferError(struct.pack("<i", -429)))
+    check("too many connections are the transport's", many and many.transport_code, -429)
+    try:
+        try:
+            raise raised_by_telethon(420, "FLOOD_WAIT_17")
+        except telethon.errors.FloodWaitError as error:
+            raise RuntimeError("the job failed") from error
+    except RuntimeError as error:
+        told = telegram_error(error)
+    check("a cause is read", told and told.type, "FloodWaitError")
+    check("other exceptions are nobody's", telegram_error(ValueError("420 FLOOD_WAIT_17")), None)
+
+
+def an_error_closes_the_method_for_its_session(pool: Pool) -> None:
+    cooled: list[str] = []
+    method = "messages.getStickers"
+    for _ in range(pool.status().counts.free):
+        try:
+            with pool.acquire(methods=[method]) as lease:
+                cooled.append(lease.session.name)
+                raise raised_by_telethon(420, "FLOOD_WAIT_30")
+        except telethon.errors.FloodWaitError as error:
+            check("the exception goes on", error.seconds, 30)
+        verdict = lease.verdict
+        assert verdict is not None
+        print(f"verdict: {verdict.rule} {verdict.subject} until {verdict.until.ToDatetime()}")
+        check("the rule", verdict.rule, "W1")
+        check("the action", verdict.action, resources_pb2.VERDICT_ACTION_COOL_DOWN)
+        check("the scope", verdict.scope, resources_pb2.COOL_DOWN_SCOPE_METHOD)
+        check("the subject", verdict.subject, method)
+        check("another would help", verdict.other_session, resources_pb2.OTHER_SESSION_YES)
+        check("it is READY for others", verdict.session_state, resources_pb2.SESSION_STATE_READY)
+    check("each session cools down once", len(set(cooled)), len(cooled))
+    error = refusal(lambda: pool.acquire(methods=["GetStickersRequest"]))
+    print(f"then: {error.code.name} {error.reason}, retry after {error.retry_after}")
+    check("all cool down: the reason", error.reason, "POOL_FLOOD_WAIT")
+    check("all cool down: waiting helps", error.retry_after is not None, True)
+    with pool.acquire() as lease:
+        (entry,) = lease.session.cool_downs
+        check("a lease lists the cool-down", (entry.subject, entry.rule), (method, "W1"))
+        verdict = lease.report(raised_by_telethon(420, "SLOWMODE_WAIT_5"), peer="channel:1")
+        check("a report by hand: the rule", (verdict.rule, verdict.subject), ("W3", "channel:1"))
+        check("a report by hand is kept", lease.verdict, verdict)
+        check("it is LEASED still", verdict.session_state, resources_pb2.SESSION_STATE_LEASED)
+
+
 def main() -> int:
     address, key = os.environ["TELEGATE_ADDRESS"], os.environ["TELEGATE_KEY"]
     name = os.environ.get("TELEGATE_POOL", "demo")
@@ -136,6 +204,8 @@ def main() -> int:
         with Pool(name, address, key=key) as pool:
             a_pool_lends_each_session_once(pool)
             telethon_opens_the_credential(pool)
+            what_telethon_raises_is_read()
+            an_error_closes_the_method_for_its_session(pool)
     except (AssertionError, TelegateError) as error:
         check(f"the run ends well ({error})", False, True)
     print(f"{passed} passed, {failed} failed")

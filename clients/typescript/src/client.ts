@@ -18,6 +18,7 @@ import {
 } from "./gen/telegate/v1/session_pool.js";
 import { Lease } from "./lease.js";
 import { duration, present } from "./message.js";
+import { telegramError } from "./telegram.js";
 
 /** How long a call may take, besides the wait that it asks for. */
 const CALL_TIMEOUT_MS = 10_000;
@@ -78,7 +79,27 @@ export class Client implements Disposable {
     return new Lease(await this.#call(this.#stub.acquire, request, timeoutMs), {
       renew: (renewal) => this.#call(this.#stub.renew, renewal),
       release: (release) => this.#call(this.#stub.release, release),
+      report: (report) => this.#call(this.#stub.report, report),
     });
+  }
+
+  /**
+   * Leases a session for some work and gives it back afterwards. An error of a Telegram library
+   * that ends the work is reported with the release, and goes on; `lease.verdict` then says what it
+   * means.
+   */
+  async lend<Done>(options: AcquireOptions, work: (lease: Lease) => Promise<Done>): Promise<Done> {
+    const lease = await this.acquire(options);
+    let done: Done;
+    try {
+      done = await work(lease);
+    } catch (error) {
+      // The error that ended the work says more than the failure to clean up after it.
+      await lease.release({ error: telegramError(error) }).catch(() => undefined);
+      throw error;
+    }
+    await lease.release();
+    return done;
   }
 
   /** Counts the pool's sessions by state. */

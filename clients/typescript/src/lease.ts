@@ -7,6 +7,7 @@ import type {
   Lease as Granted,
   Session,
   TelegramError,
+  Verdict,
 } from "./gen/telegate/v1/resources.js";
 import {
   type AcquireResponse,
@@ -14,6 +15,8 @@ import {
   type ReleaseResponse,
   RenewRequest,
   type RenewResponse,
+  ReportRequest,
+  type ReportResponse,
 } from "./gen/telegate/v1/session_pool.js";
 import { duration, milliseconds, present } from "./message.js";
 
@@ -21,6 +24,7 @@ import { duration, milliseconds, present } from "./message.js";
 interface Calls {
   renew(request: RenewRequest): Promise<RenewResponse>;
   release(request: ReleaseRequest): Promise<ReleaseResponse>;
+  report(request: ReportRequest): Promise<ReportResponse>;
 }
 
 /**
@@ -34,6 +38,7 @@ export class Lease implements AsyncDisposable {
   readonly #session: Session;
   readonly #credential: Credential;
   #lease: Granted;
+  #verdict: Verdict | undefined;
 
   /** Made by `Client.acquire`. */
   constructor(granted: AcquireResponse, calls: Calls) {
@@ -73,6 +78,23 @@ export class Lease implements AsyncDisposable {
     return this.#credential;
   }
 
+  /** What to do about the last error that was reported. Nothing before the first. */
+  get verdict(): Verdict | undefined {
+    return this.#verdict;
+  }
+
+  /**
+   * Tells the broker what Telegram answered, and learns what to do. `telegramError` reads it from
+   * the error of a library.
+   */
+  async report(error: TelegramError): Promise<Verdict> {
+    const { verdict } = await this.#calls.report(
+      ReportRequest.create({ leaseId: this.id, error }),
+    );
+    this.#verdict = present(verdict);
+    return this.#verdict;
+  }
+
   /** Extends the lease, counted from now. Rejects with LEASE_LOST when it is over. */
   async renew(ttlMs?: number): Promise<void> {
     const request = RenewRequest.create({ leaseId: this.id });
@@ -81,14 +103,19 @@ export class Lease implements AsyncDisposable {
     this.#lease = present(lease);
   }
 
-  /** Gives the session back. Twice is OK: the outcome then says that it had ended. */
+  /**
+   * Gives the session back. Twice is OK: the outcome then says that it had ended. With the error
+   * that ended the work it is `report` and `release` in one step.
+   */
   async release(
-    { restMs, error }: { restMs?: number; error?: TelegramError } = {},
+    { restMs, error }: { restMs?: number; error?: TelegramError | undefined } = {},
   ): Promise<ReleaseResponse> {
     const request = ReleaseRequest.create({ leaseId: this.id });
     request.rest = duration(restMs);
     request.error = error;
-    return this.#calls.release(request);
+    const released = await this.#calls.release(request);
+    this.#verdict = released.verdict ?? this.#verdict;
+    return released;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,7 +4,17 @@ import { isDeepStrictEqual, inspect } from "node:util";
 
 import { status as Code } from "@grpc/grpc-js";
 
-import { Client, type ClientConfig, Lease, ReleaseOutcome, TelegateError } from "../src/index.js";
+import {
+  Client,
+  type ClientConfig,
+  Lease,
+  OtherSession,
+  ReleaseOutcome,
+  SessionState,
+  TelegateError,
+  VerdictAction,
+  telegramError,
+} from "../src/index.js";
 
 /** The largest pool that is emptied before the test calls it endless. */
 const MAX_SESSIONS = 64;
@@ -146,6 +156,43 @@ async function aBlockReleasesItsLease(client: Client): Promise<void> {
   check("after the block it is free", (await client.status()).counts?.free, free);
 }
 
+/** An error as GramJS makes it, of which the class and the fields are read. */
+class FloodWaitError extends Error {
+  readonly code = 420;
+  readonly errorMessage = "FLOOD";
+  constructor(readonly seconds: number) {
+    super(`A wait of ${seconds} seconds is required (caused by messages.GetFullChat)`);
+  }
+}
+
+async function anErrorClosesTheMethodForItsSession(client: Client): Promise<void> {
+  const method = "messages.getFullChat";
+  check("other errors are nobody's", telegramError(new Error("420 FLOOD_WAIT_30")), undefined);
+  const wrapped = telegramError(new Error("the job failed", { cause: new FloodWaitError(30) }));
+  check("a cause is read", [wrapped?.type, wrapped?.argument], ["FloodWaitError", 30n]);
+  const leases: Lease[] = [];
+  const work = client.lend({ methods: [method], peer: "channel:1" }, async (lease) => {
+    leases.push(lease);
+    const told = telegramError(new FloodWaitError(30), { method });
+    const verdict = told && (await lease.report(told));
+    check("the verdict in the work", [verdict?.rule, verdict?.subject], ["W1", method]);
+    throw new FloodWaitError(30);
+  });
+  const ended = await work.catch((error: unknown) => error);
+  check("the error goes on", ended instanceof FloodWaitError, true);
+  const lease = leases[0];
+  const verdict = lease?.verdict;
+  console.log(`verdict: ${verdict?.rule} ${verdict?.subject} until ${verdict?.until}`);
+  check("the rule", verdict?.rule, "W1");
+  check("the action", verdict?.action, VerdictAction.VERDICT_ACTION_COOL_DOWN);
+  check("another would help", verdict?.otherSession, OtherSession.OTHER_SESSION_YES);
+  check("it is READY for others", verdict?.sessionState, SessionState.SESSION_STATE_READY);
+  const session = lease?.session.name ?? "";
+  const refused = await refusal(client.acquire({ session, methods: ["GetFullChatRequest"] }));
+  check("it cools down: the reason", refused.reason, "POOL_FLOOD_WAIT");
+  check("it cools down: waiting helps", refused.retryAfterMs !== undefined, true);
+}
+
 async function main(): Promise<void> {
   const address = process.env["TELEGATE_ADDRESS"] ?? "";
   const pool = process.env["TELEGATE_POOL"] ?? "demo";
@@ -156,6 +203,7 @@ async function main(): Promise<void> {
     using client = new Client(config);
     await aPoolLendsEachSessionOnce(client);
     await aBlockReleasesItsLease(client);
+    await anErrorClosesTheMethodForItsSession(client);
   } catch (error) {
     check(`the run ends well (${String(error)})`, false, true);
   }

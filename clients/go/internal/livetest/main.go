@@ -61,7 +61,10 @@ func run(ctx context.Context, config telegate.Config) error {
 		return err
 	}
 	defer client.Close()
-	return aPoolLendsEachSessionOnce(ctx, client, config.Pool)
+	if err := aPoolLendsEachSessionOnce(ctx, client, config.Pool); err != nil {
+		return err
+	}
+	return anErrorClosesTheMethodForItsSession(ctx, client)
 }
 
 // refusal is the error that the call must have ended with.
@@ -221,5 +224,49 @@ func renewAndRelease(ctx context.Context, lease *telegate.Lease) error {
 	}
 	check("a released lease is lost", lost.Reason, "LEASE_LOST")
 	check("a lost lease is over for good", lost.Retryable, false)
+	return nil
+}
+
+// flooded is what a worker says of an answer of Telegram to one method.
+func flooded(method string) *telegatev1.TelegramError {
+	return &telegatev1.TelegramError{
+		Library: "gotd", Code: 420, Message: "FLOOD_WAIT_30", Method: method,
+	}
+}
+
+func anErrorClosesTheMethodForItsSession(ctx context.Context, client *telegate.Client) error {
+	const method = "messages.getWebPage"
+	lease, err := client.Acquire(ctx, telegate.WithMethods(method), telegate.WithPeer("channel:1"))
+	if err != nil {
+		return err
+	}
+	verdict, err := lease.Report(ctx, flooded(method))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("verdict: %s %s until %s\n",
+		verdict.GetRule(), verdict.GetSubject(), verdict.GetUntil().AsTime())
+	check("the rule", verdict.GetRule(), "W1")
+	check("the action", verdict.GetAction(),
+		telegatev1.VerdictAction_VERDICT_ACTION_COOL_DOWN)
+	check("the subject", verdict.GetSubject(), method)
+	check("another session would help", verdict.GetOtherSession(),
+		telegatev1.OtherSession_OTHER_SESSION_YES)
+	released, err := lease.Release(ctx, telegate.WithError(flooded(method)))
+	if err != nil {
+		return err
+	}
+	check("released with an error: the verdict", released.GetVerdict().GetRule(), "W1")
+	check("released with an error: the session", released.GetVerdict().GetSessionState(),
+		telegatev1.SessionState_SESSION_STATE_READY)
+
+	name := lease.Session.GetName()
+	_, err = client.Acquire(ctx, telegate.WithSession(name), telegate.WithMethods("GetWebPage"))
+	refused, err := refusal(err)
+	if err != nil {
+		return err
+	}
+	check("it cools down: the reason", refused.Reason, "POOL_FLOOD_WAIT")
+	check("it cools down: waiting helps", refused.Retryable, true)
 	return nil
 }

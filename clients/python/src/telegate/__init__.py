@@ -7,5 +7,6 @@
 
 from telegate.error import TelegateError
 from telegate.pool import Lease, Pool
+from telegate.telegram import telegram_error
 
-__all__ = ["Lease", "Pool", "TelegateError"]
+__all__ = ["Lease", "Pool", "TelegateError", "telegram_error"]

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from telegate.error import TelegateError
+from telegate.telegram import telegram_error
 from telegate.v1 import resources_pb2, session_pool_pb2, session_pool_pb2_grpc
 
 CALL_TIMEOUT = timedelta(seconds=10)
@@ -50,6 +51,7 @@ class Pool:
         selector: str = "",
         methods: Sequence[str] = (),
         peer: str = "",
+        probe: bool = False,
         form: resources_pb2.CredentialForm = resources_pb2.CREDENTIAL_FORM_RAW,
         purpose: str = "",
         request_id: str = "",
@@ -67,6 +69,7 @@ class Pool:
             selector=selector,
             methods=methods,
             peer=peer,
+            probe=probe,
             form=form,
             purpose=purpose,
             request_id=request_id,
@@ -102,7 +105,9 @@ class Lease:
     """The exclusive right to one session until `expire_time`.
 
     As a context manager it releases the session at the end of the block: disconnect from
-    Telegram before. Nothing renews it by itself. Its repr shows no secret.
+    Telegram before. An exception of a Telegram library that ends the block is reported with the
+    release, and goes on; `verdict` then says what it means. Nothing renews the lease by itself.
+    Its repr shows no secret.
     """
 
     def __init__(self, pool: Pool, granted: session_pool_pb2.AcquireResponse) -> None:
@@ -112,6 +117,8 @@ class Lease:
         """The session, with its running cool-downs, proxy and device profile."""
         self.credential: resources_pb2.Credential = granted.credential
         """The secret, in the form that was asked for."""
+        self.verdict: resources_pb2.Verdict | None = None
+        """What to do about the last error that was reported. None before the first."""
 
     @property
     def id(self) -> str:
@@ -138,24 +145,50 @@ class Lease:
         request = session_pool_pb2.RenewRequest(lease_id=self.id, ttl=_duration(ttl))
         self._lease = self._pool._call(self._pool._stub.Renew, request).lease
 
+    def report(
+        self,
+        error: BaseException | resources_pb2.TelegramError,
+        *,
+        method: str = "",
+        peer: str = "",
+    ) -> resources_pb2.Verdict:
+        """Tells the broker what Telegram answered, and learns what to do.
+
+        Takes an exception of a Telegram library or what it says in the contract's own words.
+        Raises ValueError for an exception that no such library raised, and TelegateError.
+        """
+        request = session_pool_pb2.ReportRequest(
+            lease_id=self.id, error=_told(error, method, peer)
+        )
+        self.verdict = self._pool._call(self._pool._stub.Report, request).verdict
+        return self.verdict
+
     def release(
         self,
         *,
         rest: timedelta | None = None,
-        error: resources_pb2.TelegramError | None = None,
+        error: BaseException | resources_pb2.TelegramError | None = None,
     ) -> session_pool_pb2.ReleaseResponse:
-        """Gives the session back. Twice is OK: the outcome then says that it had ended."""
+        """Gives the session back. Twice is OK: the outcome then says that it had ended.
+
+        With the error that ended the work it is `report` and `release` in one step.
+        """
         request = session_pool_pb2.ReleaseRequest(
-            lease_id=self.id, rest=_duration(rest), error=error
+            lease_id=self.id,
+            rest=_duration(rest),
+            error=_told(error, "", "") if error is not None else None,
         )
-        return self._pool._call(self._pool._stub.Release, request)
+        released = self._pool._call(self._pool._stub.Release, request)
+        if released.HasField("verdict"):
+            self.verdict = released.verdict
+        return released
 
     def __enter__(self) -> Lease:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         try:
-            self.release()
+            self.release(error=telegram_error(error) if error else None)
         except TelegateError:
             # The error that ended the block says more than the failure to clean up after it.
             if error is None:
@@ -163,6 +196,17 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"Lease({self.session.pool}/{self.session.name}, epoch {self.epoch})"
+
+
+def _told(
+    error: BaseException | resources_pb2.TelegramError, method: str, peer: str
+) -> resources_pb2.TelegramError:
+    if isinstance(error, resources_pb2.TelegramError):
+        return error
+    told = telegram_error(error, method=method, peer=peer)
+    if told is None:
+        raise ValueError(f"no Telegram library raised {error!r}")
+    return told
 
 
 def _duration(value: timedelta | None) -> Duration | None:

@@ -7,7 +7,10 @@ import dev.telegate.v1.Credential;
 import dev.telegate.v1.ReleaseRequest;
 import dev.telegate.v1.ReleaseResponse;
 import dev.telegate.v1.RenewRequest;
+import dev.telegate.v1.ReportRequest;
 import dev.telegate.v1.Session;
+import dev.telegate.v1.TelegramError;
+import dev.telegate.v1.Verdict;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.function.Consumer;
@@ -72,6 +75,13 @@ public final class Lease implements AutoCloseable {
                 .setTtl(Durations.fromMillis(ttl.toMillis()))
                 .build();
         lease = client.call(TelegateClient.CALL_TIMEOUT, stub -> stub.renew(request)).getLease();
+    }
+
+    /** Tells the broker what Telegram answered, and learns what to do. */
+    public Verdict report(TelegramError answered) {
+        ReportRequest request =
+                ReportRequest.newBuilder().setLeaseId(id()).setError(answered).build();
+        return client.call(TelegateClient.CALL_TIMEOUT, stub -> stub.report(request)).getVerdict();
     }
 
     /** Gives the session back. Twice is OK: the outcome then says that it had ended. */

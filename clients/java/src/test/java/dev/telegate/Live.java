@@ -2,6 +2,10 @@ package dev.telegate;
 
 import com.google.protobuf.util.Durations;
 import dev.telegate.v1.ReleaseOutcome;
+import dev.telegate.v1.SessionState;
+import dev.telegate.v1.TelegramError;
+import dev.telegate.v1.Verdict;
+import dev.telegate.v1.VerdictAction;
 import io.grpc.Status;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -51,6 +55,7 @@ final class Live {
         missingAndWrongKeysAreRefused(address, pool);
         try (TelegateClient client = new TelegateClient(address, pool, key)) {
             aPoolLendsEachSessionOnce(client, pool);
+            anErrorClosesTheMethodForItsSession(client);
         }
     }
 
@@ -147,6 +152,34 @@ final class Live {
                 && retryAfter.compareTo(Duration.ofSeconds(90)) < 0;
         check("busy: waiting helps", soon, true);
         check("busy: the request has an id", busy.requestId().isEmpty(), false);
+    }
+
+    private void anErrorClosesTheMethodForItsSession(TelegateClient client) {
+        String method = "messages.getPollResults";
+        TelegramError answered = TelegramError.newBuilder()
+                .setLibrary("tdlib")
+                .setCode(429)
+                .setMessage("Too Many Requests: retry after 30")
+                .setMethod(method)
+                .build();
+        Lease lease = client.acquire(wishes -> wishes.addMethods(method).setPeer("channel:1"));
+        Verdict verdict = lease.report(answered);
+        System.out.println("verdict: " + verdict.getRule() + " " + verdict.getSubject());
+        check("the rule", verdict.getRule(), "W1");
+        check("the action", verdict.getAction(), VerdictAction.VERDICT_ACTION_COOL_DOWN);
+        check("the subject", verdict.getSubject(), method);
+        Verdict again = lease.release(more -> more.setError(answered)).getVerdict();
+        check("released with an error: the verdict", again.getRule(), "W1");
+        SessionState ready = SessionState.SESSION_STATE_READY;
+        check("released with an error: the session", again.getSessionState(), ready);
+        String name = lease.session().getName();
+        try (Lease same = client.acquire(
+                wishes -> wishes.setSession(name).addMethods("GetPollResults"))) {
+            check("it cools down: the reason", same.toString(), "POOL_FLOOD_WAIT");
+        } catch (TelegateException refused) {
+            check("it cools down: the reason", refused.reason(), "POOL_FLOOD_WAIT");
+            check("it cools down: waiting helps", refused.retryAfter().isPresent(), true);
+        }
     }
 
     private void renewAndRelease(Lease lease) {

@@ -85,17 +85,20 @@ export class Client implements Disposable {
 
   /**
    * Leases a session for some work and gives it back afterwards. An error of a Telegram library
-   * that ends the work is reported with the release, and goes on; `lease.verdict` then says what it
-   * means.
+   * that ends the work is reported with the release, as one about the `peer` and the only one of
+   * the `methods`, and goes on; `lease.verdict` then says what it means.
    */
   async lend<Done>(options: AcquireOptions, work: (lease: Lease) => Promise<Done>): Promise<Done> {
     const lease = await this.acquire(options);
+    const { methods = [], peer } = options;
+    const method = methods.length === 1 ? methods[0] : undefined;
     let done: Done;
     try {
       done = await work(lease);
     } catch (error) {
       // The error that ended the work says more than the failure to clean up after it.
-      await lease.release({ error: telegramError(error) }).catch(() => undefined);
+      const told = telegramError(error, { method, peer });
+      await lease.release({ error: told }).catch(() => undefined);
       throw error;
     }
     await lease.release();

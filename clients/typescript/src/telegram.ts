@@ -12,9 +12,9 @@ const MAX_DEPTH = 8;
 /** What the worker knows of an error besides what it says itself. */
 export interface Circumstances {
   /** The method that was called; read from the error where it knows it. */
-  method?: string;
+  method?: string | undefined;
   /** Any stable text for the chat or user that it was about. */
-  peer?: string;
+  peer?: string | undefined;
 }
 
 /**

@@ -157,38 +157,38 @@ async function aBlockReleasesItsLease(client: Client): Promise<void> {
 }
 
 /** An error as GramJS makes it, of which the class and the fields are read. */
-class FloodWaitError extends Error {
+class SlowModeWaitError extends Error {
   readonly code = 420;
   readonly errorMessage = "FLOOD";
   constructor(readonly seconds: number) {
-    super(`A wait of ${seconds} seconds is required (caused by messages.GetFullChat)`);
+    super(`A wait of ${seconds} seconds is required (caused by messages.SendMessage)`);
   }
 }
 
-async function anErrorClosesTheMethodForItsSession(client: Client): Promise<void> {
-  const method = "messages.getFullChat";
+async function anErrorClosesTheChatForItsSession(client: Client): Promise<void> {
+  const peer = "channel:ts";
   check("other errors are nobody's", telegramError(new Error("420 FLOOD_WAIT_30")), undefined);
-  const wrapped = telegramError(new Error("the job failed", { cause: new FloodWaitError(30) }));
-  check("a cause is read", [wrapped?.type, wrapped?.argument], ["FloodWaitError", 30n]);
+  const wrapped = telegramError(new Error("the job failed", { cause: new SlowModeWaitError(30) }));
+  check("a cause is read", [wrapped?.type, wrapped?.argument], ["SlowModeWaitError", 30n]);
   const leases: Lease[] = [];
-  const work = client.lend({ methods: [method], peer: "channel:1" }, async (lease) => {
+  const work = client.lend({ methods: ["messages.sendMessage"], peer }, async (lease) => {
     leases.push(lease);
-    const told = telegramError(new FloodWaitError(30), { method });
+    const told = telegramError(new SlowModeWaitError(30), { peer });
     const verdict = told && (await lease.report(told));
-    check("the verdict in the work", [verdict?.rule, verdict?.subject], ["W1", method]);
-    throw new FloodWaitError(30);
+    check("the verdict in the work", [verdict?.rule, verdict?.subject], ["W3", peer]);
+    throw new SlowModeWaitError(30);
   });
   const ended = await work.catch((error: unknown) => error);
-  check("the error goes on", ended instanceof FloodWaitError, true);
+  check("the error goes on", ended instanceof SlowModeWaitError, true);
   const lease = leases[0];
   const verdict = lease?.verdict;
   console.log(`verdict: ${verdict?.rule} ${verdict?.subject} until ${verdict?.until}`);
-  check("the rule", verdict?.rule, "W1");
+  check("the rule and the subject", [verdict?.rule, verdict?.subject], ["W3", peer]);
   check("the action", verdict?.action, VerdictAction.VERDICT_ACTION_COOL_DOWN);
   check("another would help", verdict?.otherSession, OtherSession.OTHER_SESSION_YES);
-  check("it is READY for others", verdict?.sessionState, SessionState.SESSION_STATE_READY);
+  check("it was LEASED", verdict?.sessionState, SessionState.SESSION_STATE_LEASED);
   const session = lease?.session.name ?? "";
-  const refused = await refusal(client.acquire({ session, methods: ["GetFullChatRequest"] }));
+  const refused = await refusal(client.acquire({ session, peer }));
   check("it cools down: the reason", refused.reason, "POOL_FLOOD_WAIT");
   check("it cools down: waiting helps", refused.retryAfterMs !== undefined, true);
 }
@@ -203,7 +203,7 @@ async function main(): Promise<void> {
     using client = new Client(config);
     await aPoolLendsEachSessionOnce(client);
     await aBlockReleasesItsLease(client);
-    await anErrorClosesTheMethodForItsSession(client);
+    await anErrorClosesTheChatForItsSession(client);
   } catch (error) {
     check(`the run ends well (${String(error)})`, false, true);
   }

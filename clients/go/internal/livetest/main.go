@@ -64,7 +64,7 @@ func run(ctx context.Context, config telegate.Config) error {
 	if err := aPoolLendsEachSessionOnce(ctx, client, config.Pool); err != nil {
 		return err
 	}
-	return anErrorClosesTheMethodForItsSession(ctx, client)
+	return anErrorClosesTheChatForItsSession(ctx, client)
 }
 
 // refusal is the error that the call must have ended with.
@@ -227,41 +227,40 @@ func renewAndRelease(ctx context.Context, lease *telegate.Lease) error {
 	return nil
 }
 
-// flooded is what a worker says of an answer of Telegram to one method.
-func flooded(method string) *telegatev1.TelegramError {
-	return &telegatev1.TelegramError{
-		Library: "gotd", Code: 420, Message: "FLOOD_WAIT_30", Method: method,
+func anErrorClosesTheChatForItsSession(ctx context.Context, client *telegate.Client) error {
+	const peer = "channel:go"
+	argument := int64(30)
+	answered := &telegatev1.TelegramError{
+		Library: "gotd", Code: 420, Message: "SLOWMODE_WAIT_30", Type: "SLOWMODE_WAIT",
+		Argument: &argument, Method: "messages.sendMessage", Peer: peer,
 	}
-}
-
-func anErrorClosesTheMethodForItsSession(ctx context.Context, client *telegate.Client) error {
-	const method = "messages.getWebPage"
-	lease, err := client.Acquire(ctx, telegate.WithMethods(method), telegate.WithPeer("channel:1"))
+	lease, err := client.Acquire(ctx,
+		telegate.WithMethods("messages.sendMessage"), telegate.WithPeer(peer))
 	if err != nil {
 		return err
 	}
-	verdict, err := lease.Report(ctx, flooded(method))
+	verdict, err := lease.Report(ctx, answered)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("verdict: %s %s until %s\n",
 		verdict.GetRule(), verdict.GetSubject(), verdict.GetUntil().AsTime())
-	check("the rule", verdict.GetRule(), "W1")
+	check("the rule", verdict.GetRule(), "W3")
 	check("the action", verdict.GetAction(),
 		telegatev1.VerdictAction_VERDICT_ACTION_COOL_DOWN)
-	check("the subject", verdict.GetSubject(), method)
+	check("the subject", verdict.GetSubject(), peer)
 	check("another session would help", verdict.GetOtherSession(),
 		telegatev1.OtherSession_OTHER_SESSION_YES)
-	released, err := lease.Release(ctx, telegate.WithError(flooded(method)))
+	released, err := lease.Release(ctx, telegate.WithError(answered))
 	if err != nil {
 		return err
 	}
-	check("released with an error: the verdict", released.GetVerdict().GetRule(), "W1")
-	check("released with an error: the session", released.GetVerdict().GetSessionState(),
-		telegatev1.SessionState_SESSION_STATE_READY)
+	check("released with an error: the verdict", released.GetVerdict().GetRule(), "W3")
+	check("released with an error: the outcome", released.GetOutcome(),
+		telegatev1.ReleaseOutcome_RELEASE_OUTCOME_RELEASED)
 
 	name := lease.Session.GetName()
-	_, err = client.Acquire(ctx, telegate.WithSession(name), telegate.WithMethods("GetWebPage"))
+	_, err = client.Acquire(ctx, telegate.WithSession(name), telegate.WithPeer(peer))
 	refused, err := refusal(err)
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ class Pool:
             request_id=request_id,
         )
         timeout = CALL_TIMEOUT + (wait or timedelta())
-        return Lease(self, self._call(self._stub.Acquire, request, timeout))
+        return Lease(self, self._call(self._stub.Acquire, request, timeout), request)
 
     def status(self) -> resources_pb2.PoolStatus:
         """Counts the pool's sessions by state."""
@@ -110,8 +110,16 @@ class Lease:
     Its repr shows no secret.
     """
 
-    def __init__(self, pool: Pool, granted: session_pool_pb2.AcquireResponse) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        granted: session_pool_pb2.AcquireResponse,
+        asked: session_pool_pb2.AcquireRequest,
+    ) -> None:
         self._pool = pool
+        # What the work is about, where an exception does not say it.
+        self._method = asked.methods[0] if len(asked.methods) == 1 else ""
+        self._peer = asked.peer
         self._lease = granted.lease
         self.session: resources_pb2.Session = granted.session
         """The session, with its running cool-downs, proxy and device profile."""
@@ -155,10 +163,12 @@ class Lease:
         """Tells the broker what Telegram answered, and learns what to do.
 
         Takes an exception of a Telegram library or what it says in the contract's own words.
-        Raises ValueError for an exception that no such library raised, and TelegateError.
+        A method that it does not know and a peer that is not given are those of the acquire, if
+        it named one. Raises ValueError for an exception that no such library raised, and
+        TelegateError.
         """
         request = session_pool_pb2.ReportRequest(
-            lease_id=self.id, error=_told(error, method, peer)
+            lease_id=self.id, error=self._told(error, method, peer)
         )
         self.verdict = self._pool._call(self._pool._stub.Report, request).verdict
         return self.verdict
@@ -176,7 +186,7 @@ class Lease:
         request = session_pool_pb2.ReleaseRequest(
             lease_id=self.id,
             rest=_duration(rest),
-            error=_told(error, "", "") if error is not None else None,
+            error=self._told(error) if error is not None else None,
         )
         released = self._pool._call(self._pool._stub.Release, request)
         if released.HasField("verdict"):
@@ -187,26 +197,31 @@ class Lease:
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        is_telegrams = error is not None and telegram_error(error) is not None
         try:
-            self.release(error=telegram_error(error) if error else None)
+            self.release(error=error if is_telegrams else None)
         except TelegateError:
             # The error that ended the block says more than the failure to clean up after it.
             if error is None:
                 raise
 
+    def _told(
+        self,
+        error: BaseException | resources_pb2.TelegramError,
+        method: str = "",
+        peer: str = "",
+    ) -> resources_pb2.TelegramError:
+        if isinstance(error, resources_pb2.TelegramError):
+            return error
+        told = telegram_error(error, method=method, peer=peer or self._peer)
+        if told is None:
+            raise ValueError(f"no Telegram library raised {error!r}")
+        if not told.method and "caused by" not in told.message:
+            told.method = self._method
+        return told
+
     def __repr__(self) -> str:
         return f"Lease({self.session.pool}/{self.session.name}, epoch {self.epoch})"
-
-
-def _told(
-    error: BaseException | resources_pb2.TelegramError, method: str, peer: str
-) -> resources_pb2.TelegramError:
-    if isinstance(error, resources_pb2.TelegramError):
-        return error
-    told = telegram_error(error, method=method, peer=peer)
-    if told is None:
-        raise ValueError(f"no Telegram library raised {error!r}")
-    return told
 
 
 def _duration(value: timedelta | None) -> Duration | None:

@@ -2,7 +2,7 @@ package dev.telegate;
 
 import com.google.protobuf.util.Durations;
 import dev.telegate.v1.ReleaseOutcome;
-import dev.telegate.v1.SessionState;
+import dev.telegate.v1.ReleaseResponse;
 import dev.telegate.v1.TelegramError;
 import dev.telegate.v1.Verdict;
 import dev.telegate.v1.VerdictAction;
@@ -55,7 +55,7 @@ final class Live {
         missingAndWrongKeysAreRefused(address, pool);
         try (TelegateClient client = new TelegateClient(address, pool, key)) {
             aPoolLendsEachSessionOnce(client, pool);
-            anErrorClosesTheMethodForItsSession(client);
+            anErrorClosesTheChatForItsSession(client);
         }
     }
 
@@ -154,27 +154,28 @@ final class Live {
         check("busy: the request has an id", busy.requestId().isEmpty(), false);
     }
 
-    private void anErrorClosesTheMethodForItsSession(TelegateClient client) {
-        String method = "messages.getPollResults";
+    private void anErrorClosesTheChatForItsSession(TelegateClient client) {
+        String peer = "channel:java";
+        String method = "messages.sendMessage";
         TelegramError answered = TelegramError.newBuilder()
-                .setLibrary("tdlib")
-                .setCode(429)
-                .setMessage("Too Many Requests: retry after 30")
+                .setCode(420)
+                .setMessage("SLOWMODE_WAIT_30")
                 .setMethod(method)
+                .setPeer(peer)
                 .build();
-        Lease lease = client.acquire(wishes -> wishes.addMethods(method).setPeer("channel:1"));
+        Lease lease = client.acquire(wishes -> wishes.addMethods(method).setPeer(peer));
         Verdict verdict = lease.report(answered);
         System.out.println("verdict: " + verdict.getRule() + " " + verdict.getSubject());
-        check("the rule", verdict.getRule(), "W1");
+        check("the rule", verdict.getRule(), "W3");
         check("the action", verdict.getAction(), VerdictAction.VERDICT_ACTION_COOL_DOWN);
-        check("the subject", verdict.getSubject(), method);
-        Verdict again = lease.release(more -> more.setError(answered)).getVerdict();
-        check("released with an error: the verdict", again.getRule(), "W1");
-        SessionState ready = SessionState.SESSION_STATE_READY;
-        check("released with an error: the session", again.getSessionState(), ready);
+        check("the subject", verdict.getSubject(), peer);
+        ReleaseResponse released = lease.release(more -> more.setError(answered));
+        Verdict again = released.getVerdict();
+        check("released with an error: the verdict", again.getRule(), "W3");
+        ReleaseOutcome outcome = ReleaseOutcome.RELEASE_OUTCOME_RELEASED;
+        check("released with an error: the outcome", released.getOutcome(), outcome);
         String name = lease.session().getName();
-        try (Lease same = client.acquire(
-                wishes -> wishes.setSession(name).addMethods("GetPollResults"))) {
+        try (Lease same = client.acquire(wishes -> wishes.setSession(name).setPeer(peer))) {
             check("it cools down: the reason", same.toString(), "POOL_FLOOD_WAIT");
         } catch (TelegateException refused) {
             check("it cools down: the reason", refused.reason(), "POOL_FLOOD_WAIT");

@@ -17,6 +17,7 @@ use telegate::{
     },
     server::{self, Listeners},
     store::{
+        Store,
         embedded::{Durability, EmbeddedStore},
         sealed::SealedStore,
     },
@@ -72,8 +73,23 @@ impl Broker {
         let clock = Clock::manual(START);
         let file = folder.path().join("telegate.db");
         let store = EmbeddedStore::open(&file, clock.clone(), Durability::Process).unwrap();
+        Self::serve(Arc::new(store), clock, folder, config).await
+    }
+
+    /// A broker without keys on a store that a test made, and whose clock it moves itself.
+    pub(crate) async fn over(store: Arc<dyn Store>) -> Self {
+        let config = ServerConfig { jitter: Jitter::Fixed(50), ..ServerConfig::default() };
+        Self::serve(store, Clock::manual(START), tempfile::tempdir().unwrap(), config).await
+    }
+
+    async fn serve(
+        store: Arc<dyn Store>,
+        clock: Clock,
+        folder: TempDir,
+        config: ServerConfig,
+    ) -> Self {
         let sealing = harness::sealing(&[STORE_KEY]);
-        let sealed = SealedStore::new(Arc::new(store), sealing).unwrap();
+        let sealed = SealedStore::new(store, sealing).unwrap();
         let store = Arc::new(Unruly::new(Arc::new(sealed)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

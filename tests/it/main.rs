@@ -22,6 +22,7 @@ mod libraries;
 mod metrics;
 mod model;
 mod redis_link;
+mod report;
 mod status;
 mod tdata;
 mod tidy;

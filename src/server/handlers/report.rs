@@ -44,7 +44,9 @@ impl Desk {
             match noted {
                 Ok(effect) => Ok(self.conclude(&case, &effect).await),
                 Err(refused) => {
-                    self.warn_of_lost_breach(&case, &refused);
+                    if is_lost(&refused) {
+                        self.alarm_of_forgotten(&case);
+                    }
                     Err(Fault::from(refused))
                 }
             }
@@ -71,9 +73,11 @@ impl Desk {
             let case = Case { lease, report, error, caller };
             match released {
                 Ok((outcome, effect)) => {
-                    let verdict = match effect {
-                        Some(effect) => Some(self.conclude(&case, &effect).await),
-                        None => None,
+                    let verdict = if let Some(effect) = effect {
+                        Some(self.conclude(&case, &effect).await)
+                    } else {
+                        self.alarm_of_forgotten(&case);
+                        None
                     };
                     let outcome = convert::release_outcome(outcome).into();
                     Ok(v1::ReleaseResponse { outcome, verdict })
@@ -112,7 +116,7 @@ impl Desk {
         }
         match self.store.report(&case.lease, &case.caller.key(), &case.error).await {
             Ok(effect) => _ = self.conclude(case, &effect).await,
-            Err(refused) => self.warn_of_lost_breach(case, &refused),
+            Err(_) => self.alarm_of_forgotten(case),
         }
     }
 
@@ -158,11 +162,10 @@ impl Desk {
         );
     }
 
-    /// Raises the alarm of a breach also for a reporter whose lease was lost long ago: it may be
-    /// the very one that went on.
-    fn warn_of_lost_breach(&self, case: &Case, refused: &store::Error) {
-        let is_breach = case.error.action == Action::Invalidated(InvalidReason::KeyDuplicated);
-        if is_breach && is_lost(refused) {
+    /// Raises the alarm of a breach also for a reporter whose lease is forgotten: it may be the
+    /// very one that went on.
+    fn alarm_of_forgotten(&self, case: &Case) {
+        if case.error.action == Action::Invalidated(InvalidReason::KeyDuplicated) {
             self.alarm(case, &[]);
         }
     }

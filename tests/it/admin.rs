@@ -2,7 +2,7 @@
 
 use pbjson_types::{Duration, FieldMask};
 use telegate::proto::v1;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::broker::{Broker, reason};
 
@@ -75,10 +75,35 @@ async fn a_mask_or_a_policy_that_would_not_do_is_refused_by_its_path() {
     let said = "pool.policy.default_ttl: is 60s; it must be from 5s to 7s";
     assert_eq!(violations(&status), [said]);
 
-    let escalation = Some(v1::EscalationPolicy::default());
-    let policy = v1::PoolPolicy { escalation, ..v1::PoolPolicy::default() };
+    let escalation = v1::EscalationPolicy { session_methods: Some(1), ..Default::default() };
+    let policy = v1::PoolPolicy { escalation: Some(escalation), ..v1::PoolPolicy::default() };
     let status = update_pool(&broker, &policy, &[]).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status)), (Code::Unimplemented, "NOT_IMPLEMENTED".into()));
+    let said = "pool.policy.escalation.session_methods: is 1; it must be from 2 to 100";
+    assert_eq!(violations(&status), [said]);
     // A field that the mask does not name is not looked at.
     update_pool(&broker, &policy, &["policy.rest"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_policy_of_escalation_changes_as_a_whole() {
+    let broker = Broker::start().await;
+    broker.fill("demo", &[]).await;
+    let escalation = v1::EscalationPolicy {
+        session_methods: Some(7),
+        method_brake: Some(secs(60)),
+        ..v1::EscalationPolicy::default()
+    };
+    let wish = v1::PoolPolicy { escalation: Some(escalation), ..v1::PoolPolicy::default() };
+    let policy = update_pool(&broker, &wish, &["policy.escalation"]).await.unwrap();
+    let made = policy.escalation.unwrap();
+    assert_eq!((made.session_methods, made.method_brake), (Some(7), Some(secs(60))));
+    assert_eq!(made.session_window, Some(secs(600)), "what was not said is as by default");
+    let rest = v1::PoolPolicy { rest: Some(secs(5)), ..v1::PoolPolicy::default() };
+    let policy = update_pool(&broker, &rest, &[]).await.unwrap();
+    assert_eq!(policy.escalation, Some(made), "what is not set stays");
+    let off = v1::EscalationPolicy { disabled: true, ..v1::EscalationPolicy::default() };
+    let wish = v1::PoolPolicy { escalation: Some(off), ..v1::PoolPolicy::default() };
+    let policy = update_pool(&broker, &wish, &[]).await.unwrap();
+    let made = policy.escalation.unwrap();
+    assert_eq!((made.disabled, made.session_methods), (true, Some(3)));
 }

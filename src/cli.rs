@@ -5,6 +5,7 @@ mod bench;
 mod broker;
 mod completions;
 mod demo;
+mod escalation;
 mod explain;
 mod failure;
 mod flood;

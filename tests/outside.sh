@@ -74,5 +74,55 @@ expect "every fault of a request is named" '"field": "pool"
 expect "the command sees the same pool" 'demo +.*READY' \
     target/debug/telegate --address "http://$TELEGATE_ADDRESS" --key "$TELEGATE_KEY" status demo
 
+
+# Errors of Telegram: reported by grpcurl, judged, and kept in mind by Acquire.
+method=messages.getHistory
+for _ in 1 2 3; do
+    said=$(call -d '{"pool": "demo"}' "$TELEGATE_ADDRESS" $pool/Acquire)
+    lease=$(sed -n 's/.*"leaseId": "\(.*\)".*/\1/p' <<<"$said")
+    expect "a flood is reported and judged" '"action": "VERDICT_ACTION_COOL_DOWN"
+"scope": "COOL_DOWN_SCOPE_METHOD"
+"subject": "messages.getHistory"
+"otherSession": "OTHER_SESSION_YES"
+"rule": "W1"
+"sessionState": "SESSION_STATE_LEASED"
+"name": "FLOOD_WAIT"' call -d "{\"lease_id\": \"$lease\",
+        \"error\": {\"code\": 420, \"message\": \"FLOOD_WAIT_90\", \"method\": \"$method\"}}" \
+        "$TELEGATE_ADDRESS" $pool/Report
+    call -d "{\"lease_id\": \"$lease\"}" "$TELEGATE_ADDRESS" $pool/Release >/dev/null
+done
+expect "all cool down for the method" 'Code: ResourceExhausted
+"@type": "type.googleapis.com/google.rpc.ErrorInfo"
+"reason": "POOL_FLOOD_WAIT"
+"free": "3"
+"next_release_in": "[0-9.]+s"
+"@type": "type.googleapis.com/google.rpc.RetryInfo"
+"retryDelay": "[0-9.]+s"
+"@type": "type.googleapis.com/google.rpc.QuotaFailure"
+"subject": "demo"' \
+    call -d '{"pool": "demo", "methods": ["GetHistoryRequest"]}' "$TELEGATE_ADDRESS" $pool/Acquire
+said=$(call -d '{"pool": "demo", "methods": ["channels.getMessages"]}' \
+    "$TELEGATE_ADDRESS" $pool/Acquire)
+expect "another method gets a lease that lists the cool-down" '"coolDowns"
+"cause": "FLOOD_WAIT"' echo "$said"
+lease=$(sed -n 's/.*"leaseId": "\(.*\)".*/\1/p' <<<"$said")
+expect "every fault of a report is named" '"field": "error.peer"
+"field": "error"' call -d "{\"lease_id\": \"$lease\", \"error\": {\"peer\": \"a\\tb\"}}" \
+    "$TELEGATE_ADDRESS" $pool/Report
+expect "a slow chat is reported with the release" 'RELEASE_OUTCOME_RELEASED
+"rule": "W3"
+"subject": "channel:1"' call -d "{\"lease_id\": \"$lease\", \"error\": {\"type\": \"SlowModeWaitError\",
+    \"argument\": 60, \"peer\": \"channel:1\"}}" "$TELEGATE_ADDRESS" $pool/Release
+expect "the command tells what an error means" 'rule +W1' target/debug/telegate explain FLOOD_WAIT_17
+expect "and what an escalation is" 'brake|method' target/debug/telegate explain E3
+
+if [ -x "${TELEGATE_TEST_PYTHON:-}" ]; then
+    expect "a real exception of Telethon is reported and its verdict acted on" \
+        'waited for nothing, went to another session' \
+        "$TELEGATE_TEST_PYTHON" tests/telegram/report_telethon.py target/debug/telegate
+else
+    echo "skipped: Telethon is missing; 'make tools' installs it"
+fi
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

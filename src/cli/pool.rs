@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use telegate::proto::v1::{
-    CreatePoolRequest, DeletePoolRequest, DrainPoolRequest, PausePoolRequest, Pool, PoolMode,
-    PoolPolicy, ResumePoolRequest, UpdatePoolRequest,
+    CreatePoolRequest, DeletePoolRequest, DrainPoolRequest, EscalationPolicy, GetPoolRequest,
+    PausePoolRequest, Pool, PoolMode, PoolPolicy, ResumePoolRequest, UpdatePoolRequest,
 };
 
 use super::{
     broker::Broker,
+    escalation,
     failure::Failure,
     print::{self, Output},
     span, status,
@@ -66,18 +67,29 @@ pub(crate) struct PolicyArgs {
     /// How many calls may wait at once [of a new pool: 1000].
     #[arg(long)]
     max_waiters: Option<u32>,
+    #[command(flatten)]
+    escalation: escalation::Args,
 }
 
 pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(), Failure> {
     let client = broker.connect().await?;
     match word {
         Word::Create(args) => {
-            let request = CreatePoolRequest { pool: Some(args.into_pool()) };
+            let request = CreatePoolRequest { pool: Some(args.into_pool(None)) };
             let answer = client.create_pool(request).await?;
             say(output, &answer, answer.pool.as_ref())
         }
         Word::Update(args) => {
-            let request = UpdatePoolRequest { pool: Some(args.into_pool()), update_mask: None };
+            let kept = if args.escalation.is_said() {
+                // It changes as a whole, so what is not said is as it was.
+                let pool = args.pool.clone();
+                client.get_pool(GetPoolRequest { pool }).await?.pool
+            } else {
+                None
+            };
+            let kept = kept.and_then(|pool| pool.policy?.escalation);
+            let pool = Some(args.into_pool(kept));
+            let request = UpdatePoolRequest { pool, update_mask: None };
             let answer = client.update_pool(request).await?;
             say(output, &answer, answer.pool.as_ref())
         }
@@ -106,7 +118,9 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
 }
 
 impl PolicyArgs {
-    fn into_pool(self) -> Pool {
+    /// The pool that is wished; `escalation` is what is laid over by what is said of it.
+    fn into_pool(self, escalation: Option<EscalationPolicy>) -> Pool {
+        let said = self.escalation;
         let policy = PoolPolicy {
             min_ttl: self.min_ttl.map(span::to_wire),
             default_ttl: self.default_ttl.map(span::to_wire),
@@ -115,7 +129,7 @@ impl PolicyArgs {
             rest: self.rest.map(span::to_wire),
             drain: self.drain.map(span::to_wire),
             max_waiters: self.max_waiters,
-            escalation: None,
+            escalation: said.is_said().then(|| said.over(escalation.unwrap_or_default())),
         };
         Pool { name: self.pool, policy: Some(policy), ..Pool::default() }
     }
@@ -141,6 +155,7 @@ fn say(output: Output, answer: &impl serde::Serialize, pool: Option<&Pool>) -> R
         ("rest", shown(policy.rest.as_ref())),
         ("drain", shown(policy.drain.as_ref())),
         ("waiters", format!("at most {}", policy.max_waiters.unwrap_or_default())),
+        ("escalation", policy.escalation.as_ref().map(escalation::shown).unwrap_or_default()),
         ("created", print::moment(pool.create_time.as_ref())),
     ])
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod explain;
 mod faults;
+mod flood;
 mod imports;
 mod leaks;
 mod store_keys;
@@ -135,12 +136,17 @@ impl Broker {
 
     /// A pool with sessions of made-up keys.
     fn pool(&self, pool: &str, sessions: &[&str]) {
+        self.call(&format!("pool create {pool}")).done();
+        self.sessions(pool, sessions);
+    }
+
+    /// Adds sessions of made-up keys.
+    fn sessions(&self, pool: &str, sessions: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
         for (seed, session) in (0..).zip(sessions) {
             let path = folder.path().join(format!("{session}.session"));
             crate::import::telethon_file(&path, 4, &crate::import::made_up_key(seed));
         }
-        self.call(&format!("pool create {pool}")).done();
         let path = folder.path().to_str().unwrap();
         self.run(["import", path, "--pool", pool]).done();
     }

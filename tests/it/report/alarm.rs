@@ -78,7 +78,8 @@ served! {
         };
         for number in [5, 6] {
             let verdict = t.report(&lease, new(number)).await.unwrap();
-            assert_eq!((verdict.rule.as_str(), verdict.action()), ("Z420", VerdictAction::CoolDown));
+            assert_eq!(verdict.rule, "Z420");
+            assert_eq!(verdict.action(), VerdictAction::CoolDown);
             assert_eq!(verdict.name, "BRAND_NEW_WAIT");
         }
         let known = TelegramError { code: 400, ..said("MESSAGE_EMPTY") };

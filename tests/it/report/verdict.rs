@@ -22,7 +22,8 @@ served! {
         assert_eq!((verdict.scope(), verdict.subject.as_str()), (CoolDownScope::Method, HISTORY));
         // A second more, because Telegram rounds down.
         let until = BEGINNING + Span::secs(18);
-        assert_eq!(verdict.until.map(|at| at.seconds), Some(i64::try_from(until.0 / 1000).unwrap()));
+        let until = i64::try_from(until.0 / 1000).unwrap();
+        assert_eq!(verdict.until.map(|at| at.seconds), Some(until));
         assert_eq!(verdict.other_session(), OtherSession::Yes);
         assert_eq!((verdict.rule.as_str(), verdict.name.as_str()), ("W1", "FLOOD_WAIT"));
         assert!(verdict.detail.contains("too often"), "{}", verdict.detail);

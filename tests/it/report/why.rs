@@ -47,7 +47,8 @@ served! {
         assert!(brake.is_some_and(|b| b.ends_with("rule E3, FLOOD_WAIT.")), "{answer:?}");
         assert_eq!(answer.passed_over.len(), 2);
 
-        let answer = explain(&t, v1::AcquireRequest { selector: "country=de".into(), ..any() }).await;
+        let german = v1::AcquireRequest { selector: "country=de".into(), ..any() };
+        let answer = explain(&t, german).await;
         assert_eq!(answer.reason, "NO_MATCHING_SESSION");
         assert_eq!(passed_over(&answer)[0], "alice: Its labels do not match country=de.");
         let answer = explain(&t, named("carol")).await;

@@ -5,7 +5,7 @@
 -- ARGV    1 session · 2 what was known of it, head and all · 3 its new record
 -- returns {resealed, 1 if the record is the new one now}
 -- refuses pool_not_found · session_not_found
-if not read_pool() then
+if not pool then
   return { 'pool_not_found' }
 end
 local name, read, record = ARGV[1], ARGV[2], ARGV[3]

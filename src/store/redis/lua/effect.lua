@@ -67,29 +67,41 @@ local function first_narrow(entries)
   return first
 end
 
--- Puts a cool-down: the longer one of the same scope stands. Returns its end; E5 fires when another
--- has to go for it.
-local function put(standing, entry, fired)
-  local entries, known = {}, nil
-  for i, each in ipairs(standing.cool_downs or {}) do
-    entries[i] = each
-    known = each.key == entry.key and i or known
+-- The end of what stands for a scope among some cool-downs, and where; 0 where nothing does.
+local function standing_end(entries, key)
+  for i, entry in ipairs(entries) do
+    if entry.key == key then
+      return entry.ends, i
+    end
   end
-  local before = known and entries[known]
-  local ends = math.max(before and before.ends or 0, entry.ends)
-  if entry.ends <= now or before and before.ends >= entry.ends then
+  return 0, #entries + 1
+end
+
+-- Puts a cool-down among others: for each scope the one that ends later stays, and the spelling of
+-- the first.
+local function lengthen(entries, entry)
+  local ends, at = standing_end(entries, entry.key)
+  if entry.ends > ends then
+    entry.subject = entries[at] and entries[at].subject or entry.subject
+    entries[at] = entry
+  end
+end
+
+-- Enters a cool-down that is not over, and returns the end of what then stands. When there are too
+-- many, the narrow one that ends first becomes one of the whole session (E5).
+local function enter(standing, entry, fired)
+  local entries = { unpack(standing.cool_downs or {}) }
+  local ends = math.max(standing_end(entries, entry.key), entry.ends)
+  if entry.ends <= now then
     return ends
-  elseif before then
-    entry.subject = before.subject
   end
-  entries[known or #entries + 1] = entry
-  standing.cool_downs = entries
-  if #entries > MAX_COOL_DOWNS then
-    local dropped = table.remove(entries, first_narrow(entries))
-    local rest = { key = 'session', ends = dropped.ends, rule = 'E5', cause = dropped.cause }
+  lengthen(entries, entry)
+  while #entries > MAX_COOL_DOWNS do
+    local first = table.remove(entries, first_narrow(entries))
+    lengthen(entries, { key = 'session', ends = first.ends, rule = 'E5', cause = first.cause })
     fired.E5 = true
-    put(standing, rest, fired)
   end
+  standing.cool_downs = entries
   return ends
 end
 
@@ -97,7 +109,7 @@ end
 local function rest_whole(standing, error, ends, fired, escalation)
   local entry = { key = 'session', ends = ends, rule = escalation, cause = error.cause }
   fired[escalation] = true
-  put(standing, entry, fired)
+  enter(standing, entry, fired)
 end
 
 local function cool_down(error, ends)
@@ -183,7 +195,7 @@ local function brake(error, ends)
   local known = packed and cmsgpack.unpack(packed)
   if not known or known.ends < ends then
     local kept = cool_down(error, ends)
-    kept.rule = 'E3'
+    kept.rule, kept.subject = 'E3', known and known.subject or kept.subject
     redis.call('HSET', BRAKES, error.key, cmsgpack.pack(kept))
   end
 end
@@ -246,7 +258,7 @@ local function reach_account(account, but, error, ends, by)
       touched = touched + (standing.invalid and 0 or 1)
       if closes then
         local before = unindex(name, standing)
-        put(standing, cool_down(error, ends), {})
+        enter(standing, cool_down(error, ends), {})
         index(name, standing, before)
       elseif not standing.invalid then
         local why = { reason = error.reason, detail = error.cause, by = by }
@@ -261,14 +273,13 @@ end
 -- when the scope opens, and when it would without an earlier cool-down.
 local function close(name, standing, error, policy)
   local fired, from, times = {}, since(error), 0
-  if error.term == 'Growing' then
+  if error.term == 'Open' or not error.key then
+    return fired
+  elseif error.term == 'Growing' then
     times, fired.E4 = grow(standing, error, policy)
   end
   local ends = term_end(error, from, times)
-  if not ends or not error.key then
-    return fired
-  end
-  local opens = put(standing, cool_down(error, ends), fired)
+  local opens = enter(standing, cool_down(error, ends), fired)
   if error.action == 'CoolDown' and is_method(error.key) and not policy.disabled then
     escalate_methods(standing, error, policy, fired)
     if ends - from >= policy.session_wait then

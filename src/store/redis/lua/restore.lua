@@ -21,8 +21,5 @@ end
 local before = unindex(name, standing)
 standing.invalid, standing.suspect = nil, nil
 settlers().drop_past(standing, false)
-if standing.rest_until <= now then
-  standing.rest_until = 0
-end
 index(name, standing, before)
-return view(name, standing)
+return view(name, settle_session(name))

@@ -171,14 +171,15 @@ table! {
         "Wait as `RetryInfo` says; more sessions help unless the method is braked, calling more \
          often does not.";
     POOL_DEPLETED: PoolDepleted, FailedPrecondition, 503, Retry::Futile,
-        "No session of pool {pool} that would do is usable without a person: of {total}, {invalid} \
-         are INVALID and {suspect} SUSPECT. Restore some with `telegate restore`, or add some with \
-         `telegate import`.",
-        "В пуле {pool} нет подходящей сессии, годной без вмешательства человека: из {total} \
-         непригодны {invalid}, под подозрением {suspect}. Верните сессии: `telegate restore` или \
-         добавьте: `telegate import`.",
+        "No session of pool {pool} that would do is usable as it is: of {total}, {invalid} are \
+         INVALID and {suspect} SUSPECT. Probe the SUSPECT ones with `telegate acquire --probe`, \
+         restore some with `telegate restore`, or add some with `telegate import`.",
+        "В пуле {pool} нет годной подходящей сессии: из {total} непригодны {invalid}, под \
+         подозрением {suspect}. Проверьте подозреваемые: `telegate acquire --probe`, верните \
+         сессии: `telegate restore` или добавьте: `telegate import`.",
         "Sessions would do, but all of them are INVALID or SUSPECT: time alone brings none back.",
-        "Tell a person: look with `telegate session list`, then restore or import sessions.";
+        "Find out with `probe` whether the SUSPECT ones live, or tell a person: look with \
+         `telegate session list`, then restore or import sessions.";
     NO_MATCHING_SESSION: NoMatchingSession, FailedPrecondition, 409, Retry::Futile,
         "No session of pool {pool}, which has {total}, can match the selector '{selector}'. Change \
          it, or add sessions with such labels.",
@@ -286,7 +287,7 @@ table! {
         "Сессия {session} пула {pool} в состоянии {state}, а для вызова нужно одно из: {wanted}. \
          Состояние и срок покажет `telegate session show`.",
         "The session is in a state in which the call makes no sense, such as restoring one that \
-         is not INVALID.",
+         is neither INVALID nor SUSPECT.",
         "Look at `state` and `wanted`. A LEASED session becomes free when its holder releases it \
          or `telegate invalidate` ends its lease; a RESTING one by itself, also when it was \
          invalidated while it was in use.";

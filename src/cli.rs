@@ -22,6 +22,7 @@ mod serve;
 mod session;
 mod span;
 mod status;
+mod sync;
 mod telegram_error;
 mod version;
 mod why;
@@ -86,6 +87,8 @@ enum Word {
     Status(status::Args),
     /// Adds sessions from the files and strings of Telegram's libraries.
     Import(import::Args),
+    /// Makes a pool equal to a folder of sessions.
+    Sync(sync::Args),
     /// Creates, changes, lists, pauses, resumes, drains and deletes pools.
     #[command(subcommand)]
     Pool(pool::Word),
@@ -166,6 +169,7 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Restore(args) => return restore::run(args, broker, output).await,
         Word::Status(args) => status::run(args, broker, output).await?,
         Word::Import(args) => return import::run(args, broker, output).await,
+        Word::Sync(args) => return sync::run(args, broker, output).await,
         Word::Pool(word) => pool::run(word, broker, output).await?,
         Word::Session(word) => session::run(word, broker, output).await?,
         Word::Flood(word) => flood::run(word, broker, output).await?,

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::Stream;
 use thiserror::Error;
 use tonic::{
     Request, Status,
@@ -182,6 +183,39 @@ impl Client {
             return Error::Unreachable { address: self.address.clone(), cause };
         }
         Error::Refused(Box::new(Refused::of(status)))
+    }
+}
+
+/// The largest answer of a call that reports on many sessions, in bytes.
+const MAX_REPORT: usize = 64 << 20;
+
+impl Client {
+    /// Adds the sessions of the files that are sent.
+    ///
+    /// # Errors
+    ///
+    /// Those that the contract names for it.
+    pub async fn import_sessions(
+        &self,
+        sent: impl Stream<Item = v1::ImportSessionsRequest> + Send + 'static,
+    ) -> Result<v1::ImportSessionsResponse, Error> {
+        let mut admin = self.admin.clone().max_decoding_message_size(MAX_REPORT);
+        let answer = admin.import_sessions(sent).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.error(&status))
+    }
+
+    /// Makes a pool equal to what is sent.
+    ///
+    /// # Errors
+    ///
+    /// Those that the contract names for it.
+    pub async fn sync_sessions(
+        &self,
+        sent: impl Stream<Item = v1::SyncSessionsRequest> + Send + 'static,
+    ) -> Result<v1::SyncSessionsResponse, Error> {
+        let mut admin = self.admin.clone().max_decoding_message_size(MAX_REPORT);
+        let answer = admin.sync_sessions(sent).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.error(&status))
     }
 }
 

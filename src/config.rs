@@ -17,7 +17,10 @@ use thiserror::Error;
 
 pub use self::layers::FIELDS;
 use self::layers::Layers;
-use crate::store::{embedded::Durability, sealed::Sealing};
+use crate::{
+    pool::PoolName,
+    store::{embedded::Durability, sealed::Sealing},
+};
 
 /// How a broker runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,8 @@ pub struct ServerConfig {
     /// How long calls under way and open connections may last after the shutdown began. Default
     /// 30 s.
     pub drain_timeout: Duration,
+    /// Folders that pools are kept equal to. Default: none.
+    pub syncs: Vec<SyncFolder>,
     /// How retry delays are spread. Not in the file: tests set it.
     pub jitter: Jitter,
 }
@@ -65,9 +70,19 @@ impl Default for ServerConfig {
             tls: None,
             limits: Limits::default(),
             drain_timeout: Duration::from_secs(30),
+            syncs: Vec::new(),
             jitter: Jitter::Random,
         }
     }
+}
+
+/// A folder that a pool is kept equal to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncFolder {
+    /// The pool.
+    pub pool: PoolName,
+    /// The folder.
+    pub folder: PathBuf,
 }
 
 /// Files for TLS, in PEM.
@@ -186,6 +201,8 @@ pub struct Overrides {
     pub log_format: Option<String>,
     /// `--drain-timeout`.
     pub drain_timeout: Option<String>,
+    /// `--sync`, several with commas between them.
+    pub sync: Option<String>,
     /// `--demo`.
     pub demo: Option<String>,
 }

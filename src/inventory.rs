@@ -2,16 +2,20 @@
 //! is in them, with what their sidecars know of them. Nothing is ever changed.
 
 mod archive;
+mod manifest;
 mod naming;
 mod proxy;
 mod sidecar;
 mod source;
+mod stock;
 
 use std::collections::BTreeMap;
 
 pub use self::{
+    manifest::Manifest,
     naming::{Held, Naming, New},
     source::{Source, Sources, from_memory},
+    stock::{Piece, Stock},
 };
 
 use self::sidecar::Sidecar;

@@ -5,10 +5,13 @@ mod call;
 mod convert;
 mod delivery;
 mod edge;
+mod follow;
 mod handlers;
 mod health;
+mod intake;
 mod metrics;
 pub mod status;
+mod sync;
 
 use std::{fs, future::Future, io, path::Path, path::PathBuf, sync::Arc};
 
@@ -105,6 +108,8 @@ pub async fn serve(
     });
     let following = health::follow(reporter.clone(), store.health(), metrics);
     let following = Task(tokio::spawn(following));
+    let follow = |folder| Task(tokio::spawn(follow::follow(store.clone(), folder)));
+    let _syncs: Vec<_> = config.syncs.iter().cloned().map(follow).collect();
     let _keys = Task(tokio::spawn(async move { keys.follow().await }));
 
     let incoming = TcpIncoming::from(calls).with_nodelay(Some(true));

@@ -1,6 +1,6 @@
 //! `telegate import`: reads sessions, sends those that are new, and says what became of each.
 
-mod rows;
+pub(super) mod rows;
 mod send;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode, sync::Arc};

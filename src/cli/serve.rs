@@ -75,6 +75,10 @@ pub(crate) struct Args {
     /// How long calls under way may last after the shutdown began [default: 30s].
     #[arg(long, value_name = "DURATION")]
     drain_timeout: Option<String>,
+    /// Keep a pool equal to a folder of session files, when it changes and every hour; the pool is
+    /// made if there is none. May be given several times. See `telegate sync --help`.
+    #[arg(long, value_name = "POOL=FOLDER")]
+    sync: Vec<String>,
     /// Make a pool with three made-up sessions and a worker's key, and print lines to paste.
     #[arg(long)]
     demo: bool,
@@ -96,6 +100,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         log: args.log,
         log_format: args.log_format,
         drain_timeout: args.drain_timeout,
+        sync: (!args.sync.is_empty()).then(|| args.sync.join(",")),
         demo: demo.then(|| "true".to_owned()),
     };
     let wrong = |faults: telegate::config::Faults| Failure::new(Exit::Usage, faults.to_string());

@@ -11,17 +11,20 @@ use std::{
 };
 
 use super::{
-    Config, Environment, Faults, Limits, LogFormat, Overrides, ServerConfig, StoreAddress, Tls,
-    without_password,
+    Config, Environment, Faults, Limits, LogFormat, Overrides, ServerConfig, StoreAddress,
+    SyncFolder, Tls, without_password,
 };
-use crate::store::{
-    embedded::Durability,
-    sealed::{self as store_keys, Sealing, StoreKeys},
+use crate::{
+    pool::PoolName,
+    store::{
+        embedded::Durability,
+        sealed::{self as store_keys, Sealing, StoreKeys},
+    },
 };
 
 /// Every field: its name in the file. In capitals, after `TELEGATE_`, with dots as underscores, it
 /// is the name in the environment.
-pub const FIELDS: [&str; 20] = [
+pub const FIELDS: [&str; 21] = [
     "listen",
     "store",
     "durability",
@@ -31,6 +34,7 @@ pub const FIELDS: [&str; 20] = [
     "log",
     "log_format",
     "drain_timeout",
+    "sync",
     "demo",
     "metrics.listen",
     "tls.cert",
@@ -49,6 +53,7 @@ const STORE_KEYS: &str = "TELEGATE_STORE_KEYS";
 const ADDRESS_FORM: &str = "write an IP address and a port, for example 127.0.0.1:7311";
 const STORE_FORM: &str =
     "write embedded:PATH, redis://HOST:PORT/DB or rediss://USER:PASSWORD@HOST:PORT/DB";
+const SYNC_FORM: &str = "write POOL=FOLDER, several with commas between them";
 const DURATION_FORM: &str = "write a number and a unit, for example 500ms, 30s, 5m or 1h";
 
 /// What a layer said of a field, and which layer it was.
@@ -118,7 +123,7 @@ impl Layers {
     pub(super) fn lay_flags(&mut self, flags: &Overrides) {
         let Overrides { listen, store, keys, tls_cert, tls_key, tls_client_ca, .. } = flags;
         let Overrides { durability, store_key_file, keep_unencrypted, .. } = flags;
-        let Overrides { log, log_format, drain_timeout, demo, .. } = flags;
+        let Overrides { log, log_format, drain_timeout, sync, demo, .. } = flags;
         let Overrides { metrics_listen, .. } = flags;
         for (field, text) in [
             ("listen", listen),
@@ -134,6 +139,7 @@ impl Layers {
             ("log", log),
             ("log_format", log_format),
             ("drain_timeout", drain_timeout),
+            ("sync", sync),
             ("demo", demo),
         ] {
             if let Some(text) = text {
@@ -192,6 +198,7 @@ impl Layers {
             metrics: self.read("metrics.listen", None, |text| address(text).map(Some)),
             server: ServerConfig {
                 keys,
+                syncs: self.read("sync", Vec::new(), |text| syncs(text, home)),
                 tls: self.tls(home),
                 limits: self.limits(),
                 drain_timeout: self.duration(
@@ -337,6 +344,24 @@ impl Layers {
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "write true or false".to_owned())
+}
+
+/// Folders that pools are kept equal to.
+fn syncs(text: &str, home: Option<&Path>) -> Result<Vec<SyncFolder>, String> {
+    let mut syncs: Vec<SyncFolder> = Vec::new();
+    for part in text.split(',') {
+        let (pool, folder) = part.split_once('=').unwrap_or_default();
+        let pool = PoolName::parse(pool.trim());
+        let folder = folder.trim();
+        let Some(pool) = pool.filter(|_| !folder.is_empty()) else {
+            return Err(SYNC_FORM.to_owned());
+        };
+        if syncs.iter().any(|sync| sync.pool == pool) {
+            return Err(format!("pool {pool} has two folders; name one that has both"));
+        }
+        syncs.push(SyncFolder { pool, folder: expand(folder, home) });
+    }
+    Ok(syncs)
 }
 
 fn expand(text: &str, home: Option<&Path>) -> PathBuf {

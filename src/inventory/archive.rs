@@ -241,7 +241,8 @@ impl<R: Read + Seek> Contents<'_, R> {
     fn items(&self) -> Vec<Item> {
         let mut items = Vec::new();
         for (name, fault) in &self.archive.refused {
-            items.push(self.item(name, None, Err(fault.clone()), None));
+            let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            items.push(self.item(name, stem, Err(fault.clone()), None));
         }
         let folders = self.folders();
         for prefix in &folders {

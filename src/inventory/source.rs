@@ -34,6 +34,8 @@ enum What {
     },
     Fault {
         file_name: String,
+        /// What the sessions would be named after, if it were right; nothing if nobody knows.
+        stem: Option<String>,
         fault: Fault,
     },
 }
@@ -63,7 +65,9 @@ impl Source {
             What::Line { file_name, stem, text, is_guess } => {
                 line(file_name, stem, &text, is_guess, ways)
             }
-            What::Fault { file_name, fault } => vec![item(file_name, None, Err(fault), None, ways)],
+            What::Fault { file_name, stem, fault } => {
+                vec![item(file_name, stem, Err(fault), None, ways)]
+            }
         }
     }
 }
@@ -304,8 +308,10 @@ impl Sources {
 
     fn open(&mut self, ahead: Ahead) -> Option<Source> {
         let Ahead { path, depth } = ahead;
-        let fault =
-            |fault| Some(Source(What::Fault { file_name: path.display().to_string(), fault }));
+        let fault = |fault| {
+            let file_name = path.display().to_string();
+            Some(Source(What::Fault { file_name, stem: None, fault }))
+        };
         if depth == 0 && path == Path::new("-") {
             self.lines = Some(Lines::new(Box::new(io::stdin()), None, false));
             return None;
@@ -313,11 +319,13 @@ impl Sources {
         if depth == 0 && is_string(&path) {
             let file_name = "a session string".to_owned();
             let what = "here; strings come from a .txt file, or with - from stdin";
-            return Some(Source(What::Fault { file_name, fault: Fault::NotAFile(what) }));
+            let fault = Fault::NotAFile(what);
+            return Some(Source(What::Fault { file_name, stem: None, fault }));
         }
         if depth > 0 && path.is_symlink() {
             let link = "a symbolic link; inside a folder it is not followed";
-            return fault(Fault::NotAFile(link));
+            let (file_name, stem) = (path.display().to_string(), stem(&path));
+            return Some(Source(What::Fault { file_name, stem, fault: Fault::NotAFile(link) }));
         }
         // Some folders are one library's, and reading them says whose.
         if path.is_dir() && foreign_folder(&path).is_none() {
@@ -434,7 +442,7 @@ impl Iterator for Lines {
                     // Whatever comes after it is not read either.
                     self.reader = BufReader::new(Box::new(io::empty()));
                     let fault = Fault::Unreadable(error.to_string());
-                    return Some(Source(What::Fault { file_name: place, fault }));
+                    return Some(Source(What::Fault { file_name: place, stem: None, fault }));
                 }
             }
         }

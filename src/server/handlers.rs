@@ -7,6 +7,7 @@ mod import;
 mod lend;
 mod pool;
 mod report;
+mod sync;
 
 use std::future::Future;
 

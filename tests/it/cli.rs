@@ -7,6 +7,7 @@ mod flood;
 mod imports;
 mod leaks;
 mod store_keys;
+mod syncs;
 
 use std::{
     ffi::OsStr,

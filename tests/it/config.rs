@@ -98,6 +98,7 @@ fn every_fault_is_told_at_once_with_a_cure() {
         durability = "galaxy"
         drain_timeout = "2h"
         demo = "perhaps"
+        sync = "work=/a, work=/b"
         lisen = 1
         keys = ["a"]
         [tls]
@@ -110,7 +111,7 @@ fn every_fault_is_told_at_once_with_a_cure() {
     let faults = Config::from_toml(text, &environment(&[])).unwrap_err();
     assert!(!faults.to_string().contains("hunter2"));
     assert_snapshot!("config_faults", faults);
-    assert_eq!(faults.0.len(), 13);
+    assert_eq!(faults.0.len(), 14);
     let broken = Config::from_toml("a = 1\nb = [", &environment(&[])).unwrap_err();
     assert!(broken.to_string().starts_with("the file, line 2: "), "{broken}");
 }

@@ -25,6 +25,7 @@ mod model;
 mod redis_link;
 mod report;
 mod status;
+mod sync_rpc;
 mod tdata;
 mod tidy;
 mod unruly;

@@ -32,8 +32,7 @@ impl Rows {
         match output {
             Output::Json => print::line("{\n\"rows\": [")?,
             Output::Human => {
-                let header = ["OUTCOME", "SESSION", "FINGERPRINT", "FORMAT", "FILE", ""];
-                print::line(&columns(header))?;
+                print::line(&header())?;
             }
         }
         Ok(Self { output, bar: bar(paths), added: 0, unchanged: 0, refused: 0 })
@@ -42,34 +41,18 @@ impl Rows {
     /// Prints a row.
     pub(super) fn add(&mut self, row: &ImportRow) -> Result<(), Failure> {
         let first = self.added + self.unchanged + self.refused == 0;
-        let outcome = match row.outcome() {
-            ImportOutcome::Added => {
-                self.added += 1;
-                "added"
-            }
-            ImportOutcome::Unchanged => {
-                self.unchanged += 1;
-                "unchanged"
-            }
-            _ => {
-                self.refused += 1;
-                "refused"
-            }
-        };
+        match row.outcome() {
+            ImportOutcome::Added => self.added += 1,
+            ImportOutcome::Unchanged => self.unchanged += 1,
+            _ => self.refused += 1,
+        }
         self.bar.inc(1);
         let text = match self.output {
             Output::Json => {
                 let json = print::json_line(row)?;
                 if first { json } else { format!(",{json}") }
             }
-            Output::Human => columns([
-                outcome,
-                &row.session,
-                &row.fingerprint,
-                &row.format,
-                &row.file_name,
-                &row.detail,
-            ]),
+            Output::Human => line(row),
         };
         self.bar.suspend(|| print::line(&text))
     }
@@ -107,6 +90,17 @@ fn bar(paths: &[PathBuf]) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// What stands above the rows.
+pub(in crate::cli) fn header() -> String {
+    columns(["OUTCOME", "SESSION", "FINGERPRINT", "FORMAT", "FILE", ""])
+}
+
+/// A row for people.
+pub(in crate::cli) fn line(row: &ImportRow) -> String {
+    let outcome = print::value(row.outcome().as_str_name(), "IMPORT_OUTCOME_").to_lowercase();
+    columns([&outcome, &row.session, &row.fingerprint, &row.format, &row.file_name, &row.detail])
 }
 
 /// Rows come one by one, so the columns have fixed widths.

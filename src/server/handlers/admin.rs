@@ -8,6 +8,7 @@ use super::{
     Answer, answer,
     import::{Turns, import},
     not_implemented,
+    sync::sync,
 };
 use crate::{
     pool::{PoolMode, PoolName, PoolView, Refusal, SessionView},
@@ -359,7 +360,7 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<Streaming<v1::SyncSessionsRequest>>,
     ) -> Answer<v1::SyncSessionsResponse> {
-        not_implemented(&request, "SyncSessions")
+        answer(request, |caller, sent| sync(&self.store, caller, sent)).await
     }
 
     async fn update_session(

@@ -8,14 +8,14 @@ use tonic::Streaming;
 
 use crate::{
     inventory::{Held, Item, Naming, New, Ways, from_memory},
-    pool::{PoolName, Refusal},
+    pool::PoolName,
     proto::v1::{self, ImportOutcome, ImportRow, import_sessions_request::Part},
     server::{
         call::Caller,
-        convert,
+        convert, intake,
         status::{Fault, Violation, broken_stream},
     },
-    store::{self, Store},
+    store::Store,
 };
 
 /// The most files of a call.
@@ -200,55 +200,16 @@ async fn add(
     mut row: ImportRow,
     new: New,
 ) -> Result<ImportRow, Fault> {
-    let New { name, entry } = new;
-    let (pool, session) = match convert::add_session(&entry.request(pool.as_str(), &name)) {
-        Ok(checked) => checked,
-        Err(Fault::Invalid(violations)) => {
-            refuse(&mut row, violations.iter().map(told).collect::<Vec<_>>().join("; "));
-            return Ok(row);
+    match convert::add_session(&new.entry.request(pool.as_str(), &new.name)) {
+        Ok((_, session)) => {
+            let sees = |pool: &PoolName| caller.principal.may_use(pool);
+            intake::add(store, &sees, pool, row, session).await
         }
-        Err(fault) => return Err(fault),
-    };
-    let refused = match store.add(&pool, session).await {
-        Ok(_) => return Ok(row),
-        Err(store::Error::Refused(refusal)) => *refusal,
-        Err(error) => return Err(error.into()),
-    };
-    match refused {
-        Refusal::CredentialExists { pool: there, session, .. } if there == pool => {
-            row.set_outcome(ImportOutcome::Unchanged);
-            if session.as_str() != row.session {
-                row.detail = format!("The pool has its key as {session}");
-                row.session = session.to_string();
-            }
+        Err(fault) => {
+            intake::refuse(&mut row, intake::misshapen(fault)?);
+            Ok(row)
         }
-        Refusal::CredentialExists { pool: there, session, .. } => {
-            refuse(&mut row, elsewhere(caller, &there, session.as_str()));
-        }
-        Refusal::SessionExists { .. } => {
-            refuse(&mut row, "The pool has another session of that name".to_owned());
-        }
-        other => return Err(store::Error::from(other).into()),
     }
-    Ok(row)
-}
-
-/// Where a key is held, as far as the caller may know it.
-fn elsewhere(caller: &Caller, pool: &PoolName, session: &str) -> String {
-    if caller.principal.may_use(pool) {
-        format!("Its key is session {session} of pool {pool} already")
-    } else {
-        "Its key is in another pool already".to_owned()
-    }
-}
-
-fn refuse(row: &mut ImportRow, detail: String) {
-    row.set_outcome(ImportOutcome::Refused);
-    row.detail = detail;
-}
-
-fn told(violation: &Violation) -> String {
-    format!("{}: {}", violation.field, violation.description)
 }
 
 /// Tells all sessions of a pool, if it is not too large for that.

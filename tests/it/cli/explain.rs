@@ -10,7 +10,7 @@ fn a_reason_of_the_broker_prints_its_page_of_the_manual() {
             said.starts_with("### POOL_DEPLETED\n\n`FAILED_PRECONDITION`, HTTP 503."),
             "{said}"
         );
-        assert!(said.contains("\n- What to do: Tell a person"), "{said}");
+        assert!(said.contains("\n- What to do: Find out with `probe`"), "{said}");
         assert!(said.contains("\n  Code: FailedPrecondition\n"), "{said}");
     }
     let told = words("explain permission_missing --json").json();

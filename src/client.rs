@@ -274,6 +274,8 @@ calls! {
     admin.remove_session: RemoveSessionRequest => RemoveSessionResponse;
     /// Seals a page of sessions with the first store key.
     admin.reseal_sessions: ResealSessionsRequest => ResealSessionsResponse;
+    /// Lists the calls that wait for a pool.
+    admin.list_waiters: ListWaitersRequest => ListWaitersResponse;
     /// Brings a session back into its pool.
     admin.restore_session: RestoreSessionRequest => RestoreSessionResponse;
     /// Ends one cool-down before its time.

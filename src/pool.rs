@@ -12,6 +12,7 @@ mod fit;
 mod flood;
 mod keep;
 mod lease;
+mod line;
 mod members;
 mod name;
 mod policy;
@@ -21,17 +22,19 @@ mod refusal;
 mod report;
 mod seats;
 mod selector;
+mod serve;
 mod session;
 mod settle;
 mod status;
 mod time;
 pub mod verdict;
+mod waiter;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use self::seats::Seats;
+use self::seats::{Seat, Seats};
 
 pub use acquire::{Ask, Grant};
 pub use fit::{Unfit, unfit};
@@ -55,9 +58,13 @@ pub use session::{
     Standing,
 };
 pub use settle::SETTLE_LIMIT;
-pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, ReleaseCause};
+pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, Queue, ReleaseCause};
 pub use time::{Span, Time};
 pub use verdict::{Assessment, Report, Verdict, assess, judge};
+pub use waiter::{
+    AGEING, Departure, Enqueued, HAND_OVER, MAX_LINES, News, Patience, Place, Priority,
+    SERVE_LIMIT, Ticket, WaiterView,
+};
 
 /// Whether a pool grants leases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +126,16 @@ pub struct Pool {
     labelled: HashMap<(String, String), BTreeSet<SessionName>>,
     /// Sessions by account, where that is known.
     accounts: HashMap<i64, BTreeSet<SessionName>>,
+    /// Acquires that wait. Not kept: they end with the broker.
+    line: line::Line,
+    /// Sessions that became free while somebody waited, to be offered.
+    freed: Vec<SessionName>,
+    /// Whether all that is free must be offered to all that wait.
+    reconsider: bool,
+    /// Those whom something was handed to and who were not told yet.
+    handed: Vec<Ticket>,
+    /// When those who keep the timers were told that something is due.
+    announced: Time,
     changes: Vec<Change>,
 }
 
@@ -159,6 +176,11 @@ impl Pool {
             requests: HashMap::new(),
             labelled: HashMap::new(),
             accounts: HashMap::new(),
+            line: line::Line::default(),
+            freed: Vec::new(),
+            reconsider: false,
+            handed: Vec::new(),
+            announced: Time::default(),
             changes: Vec::new(),
         };
         for (record, standing) in sessions {
@@ -202,6 +224,7 @@ impl Pool {
         if self.record.mode != mode {
             self.record.mode = mode;
             self.record.updated_at = now;
+            self.reconsider = mode == PoolMode::Active;
             self.changes.push(Change::Pool);
         }
     }
@@ -256,6 +279,11 @@ impl Pool {
         self.seats.put(name, standing);
         if let Some(request) = standing.lease.as_ref().and_then(Lease::request_key) {
             self.requests.insert(request, name.clone());
+        }
+        if !self.line.is_empty()
+            && matches!(standing.seat(), Some(Seat::Free(_) | Seat::Suspect(_)))
+        {
+            self.freed.push(name.clone());
         }
     }
 

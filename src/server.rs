@@ -12,6 +12,7 @@ mod intake;
 mod metrics;
 pub mod status;
 mod sync;
+mod waiting;
 
 use std::{fs, future::Future, io, path::Path, path::PathBuf, sync::Arc};
 

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use self::sealed::StoreKeyId;
 use crate::pool::{
-    Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
-    PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, Secrets,
-    SessionName, SessionView, Span, verdict::Scope,
+    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
+    NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal,
+    ReleaseOutcome, Secrets, SessionName, SessionView, Span, Ticket, WaiterView, verdict::Scope,
 };
 
 /// What every verb answers.
@@ -85,6 +85,25 @@ pub struct Resealed {
     /// Where to go on: after this name. None at the end.
     pub next: Option<SessionName>,
 }
+
+/// What a broker hears without asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A session was handed to a waiter of this broker, and is to be collected.
+    Handed(Ticket),
+    /// Something that may serve the line of a pool is due, sooner than was known.
+    Due {
+        /// The pool.
+        pool: PoolName,
+        /// How long until then.
+        after: Span,
+    },
+    /// Notices may have been lost: whoever waits asks again.
+    Missed,
+}
+
+/// How many notices a listener may be behind before it misses some.
+pub const NOTICES: usize = 4096;
 
 /// A place where pools are kept. Each verb is atomic, and durable when it answers.
 #[async_trait]
@@ -154,6 +173,31 @@ pub trait Store: Send + Sync + 'static {
     /// Leases the least recently used session that matches. Refuses as
     /// [`crate::pool::Pool::acquire`].
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant>;
+
+    /// Acquires, and takes a place in the line when that is refused and waiting can help. Repeated
+    /// with the same secret it keeps its place, or collects what was handed over. Refuses as
+    /// [`Store::acquire`], and `WaitQueueFull`.
+    async fn enqueue(&self, pool: &PoolName, ask: Ask, patience: Patience) -> Result<Enqueued>;
+
+    /// Takes a waiter whose caller has gone out of the line, or keeps its place for a while. What
+    /// it was handed meanwhile is taken back. Idempotent.
+    async fn leave(&self, pool: &PoolName, departure: &Departure) -> Result<()>;
+
+    /// Does what is due in a pool and serves its line. Tells in how long the next thing is due;
+    /// nothing when nobody waits. Refuses: `PoolNotFound`.
+    async fn tend(&self, pool: &PoolName) -> Result<Option<Span>>;
+
+    /// Reads up to `most` waiters in order of arrival, from the first after a number. Refuses:
+    /// `PoolNotFound`.
+    async fn list_waiters(
+        &self,
+        pool: &PoolName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<WaiterView>>;
+
+    /// What this broker hears from now on.
+    fn notices(&self) -> broadcast::Receiver<Notice>;
 
     /// Takes back a grant whose `delivery` failed, unless it was the second or there was a second:
     /// its caller may have the other. Tells whether it did.

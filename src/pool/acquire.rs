@@ -49,6 +49,18 @@ impl Ask {
         }
         scopes.into_values().collect()
     }
+
+    /// What is asked for, as text: asks with the same text are served by the same sessions.
+    #[must_use]
+    pub fn demand(&self) -> String {
+        let session = self.session.as_ref().map_or("", SessionName::as_str);
+        let mut demand = format!("{}\n{session}\n{}", self.selector, u8::from(self.probe));
+        for scope in self.scopes() {
+            demand.push('\n');
+            demand.push_str(&scope.key());
+        }
+        demand
+    }
 }
 
 /// A lease and what it lends.
@@ -74,6 +86,17 @@ impl Pool {
     /// The refusals of the contract's Acquire.
     pub fn acquire(&mut self, ask: &Ask, now: Time) -> Result<Grant, Refusal> {
         self.settle(now);
+        if ask.retried_for.is_some()
+            && let Some(seq) = self.line.of_secret(ask.secret)
+        {
+            self.line.remove(seq);
+        }
+        self.lend(ask, now)
+    }
+
+    /// Lends to one who stands in no line, after those who do.
+    pub(super) fn lend(&mut self, ask: &Ask, now: Time) -> Result<Grant, Refusal> {
+        self.serve(now);
         if let Some(grant) = self.replay(ask, now)? {
             return Ok(grant);
         }
@@ -88,11 +111,12 @@ impl Pool {
     /// The refusals of the contract's Acquire.
     pub fn explain(&mut self, ask: &Ask, now: Time) -> Result<SessionName, Refusal> {
         self.settle(now);
+        self.serve(now);
         self.pick(ask, now)
     }
 
     /// The session that an ask gets, if it is no repetition.
-    fn pick(&mut self, ask: &Ask, now: Time) -> Result<SessionName, Refusal> {
+    pub(super) fn pick(&mut self, ask: &Ask, now: Time) -> Result<SessionName, Refusal> {
         match self.record.mode {
             PoolMode::Active => {}
             PoolMode::Paused => return Err(Refusal::PoolPaused { pool: self.name() }),
@@ -134,6 +158,7 @@ impl Pool {
             let lease = self.session(&name)?.standing.lease.as_ref();
             if lease.is_some_and(|lease| lease.secret == ask.secret) {
                 // The same call as before, so no other delivery.
+                self.collect(&name, now);
                 return Ok(self.standing_grant(&name, now));
             }
         }
@@ -151,7 +176,29 @@ impl Pool {
         }
     }
 
+    /// Takes what was handed to a waiter into its hands: only now the lease begins in earnest.
+    /// Tells whether it had to be taken.
+    fn collect(&mut self, name: &SessionName, now: Time) -> bool {
+        let lease = self.sessions.get(name).and_then(|session| session.standing.lease.as_ref());
+        let handed = lease.is_some_and(|lease| lease.deliveries == 0);
+        if handed {
+            let max_expires_at = now + self.record.policy.max_lifetime;
+            self.restand(name, |standing| {
+                if let Some(lease) = &mut standing.lease {
+                    lease.deliveries = 1;
+                    lease.granted_at = now;
+                    lease.expires_at = now + lease.ttl;
+                    lease.max_expires_at = max_expires_at;
+                }
+            });
+        }
+        handed
+    }
+
     fn redeliver(&mut self, name: &SessionName, now: Time) -> Option<Grant> {
+        if self.collect(name, now) {
+            return self.standing_grant(name, now);
+        }
         self.restand(name, |standing| {
             if let Some(lease) = &mut standing.lease {
                 lease.deliveries += 1;
@@ -168,7 +215,7 @@ impl Pool {
         Some(Grant { lease, record: session.record.clone(), cool_downs, replayed: false, at: now })
     }
 
-    fn session_of(&self, secret: LeaseSecret) -> Option<SessionName> {
+    pub(super) fn session_of(&self, secret: LeaseSecret) -> Option<SessionName> {
         let holds = |name: &&SessionName| {
             let lease = self.sessions.get(*name).and_then(|s| s.standing.lease.as_ref());
             lease.is_some_and(|lease| lease.secret == secret)
@@ -176,7 +223,7 @@ impl Pool {
         self.seats.leases.iter().map(|(_, name)| name).find(holds).cloned()
     }
 
-    fn grant(&mut self, name: &SessionName, ask: &Ask, now: Time) -> Grant {
+    pub(super) fn grant(&mut self, name: &SessionName, ask: &Ask, now: Time) -> Grant {
         let policy = &self.record.policy;
         let ttl = policy.clamp_ttl(ask.ttl);
         let max_expires_at = now + policy.max_lifetime;

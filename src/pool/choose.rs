@@ -26,7 +26,7 @@ impl<'a> Wish<'a> {
 
 impl Standing {
     /// The latest end of a cool-down in some scopes; none when there is no such cool-down.
-    fn cools_until(&self, scopes: &[String]) -> Option<Time> {
+    pub(super) fn cools_until(&self, scopes: &[String]) -> Option<Time> {
         if scopes.is_empty() {
             return None;
         }
@@ -99,7 +99,7 @@ impl Pool {
 
     /// Whether a session matches and cools down in no scope that is asked for. What is over but
     /// not settled counts, as it does everywhere.
-    fn fits(&self, name: &SessionName, wish: &Wish<'_>) -> bool {
+    pub(super) fn fits(&self, name: &SessionName, wish: &Wish<'_>) -> bool {
         let cools = |standing: &Standing| standing.cools_until(&wish.scopes).is_some();
         self.matches(name, &wish.ask.selector)
             && self.sessions.get(name).is_some_and(|session| !cools(&session.standing))
@@ -124,7 +124,7 @@ impl Pool {
             .then(|| rarest.into_iter().flatten().collect())
     }
 
-    fn matches(&self, name: &SessionName, selector: &Selector) -> bool {
+    pub(super) fn matches(&self, name: &SessionName, selector: &Selector) -> bool {
         selector.is_empty()
             || self.sessions.get(name).is_some_and(|s| selector.matches(&s.record.labels))
     }

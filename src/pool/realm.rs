@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    CoolDown, Fingerprint, NewSession, Policy, Pool, PoolName, PoolRecord, PoolStatus, Refusal,
-    SessionName, SessionRecord, SessionView, Standing, Time,
+    CoolDown, Fingerprint, NewSession, News, Policy, Pool, PoolName, PoolRecord, PoolStatus,
+    Refusal, SessionName, SessionRecord, SessionView, Standing, Time,
 };
 
 /// A pool as it was at one moment.
@@ -141,6 +141,19 @@ impl Realm {
             .map(|(name, _)| name.clone())
             .collect();
         names.iter().filter_map(|name| self.view(name, now).ok()).collect()
+    }
+
+    /// Offers what the deeds since the changes were last taken have freed to those who wait, and
+    /// tells what others must hear of it. Every deed ends with it.
+    pub fn serve(&mut self, now: Time) -> Vec<(PoolName, News)> {
+        let touched: BTreeSet<_> = self.touched.iter().cloned().collect();
+        let mut all = Vec::new();
+        for name in touched {
+            if let Some(pool) = self.pools.get_mut(&name) {
+                all.extend(pool.news(now).into_iter().map(|news| (name.clone(), news)));
+            }
+        }
+        all
     }
 
     /// Takes what has changed since it was last asked, for engines that make it durable.

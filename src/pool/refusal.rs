@@ -95,6 +95,16 @@ pub enum Refusal {
         /// How all its sessions stand.
         counts: PoolCounts,
     },
+    /// As many calls wait for the pool as may.
+    #[error("the waiting room of pool {pool} is full")]
+    WaitQueueFull {
+        /// The pool that was asked for.
+        pool: PoolName,
+        /// How many wait.
+        waiters: u32,
+        /// How many may.
+        most: u32,
+    },
     /// The pool has no session of that name.
     #[error("pool {pool} has no session {session}")]
     SessionNotFound {

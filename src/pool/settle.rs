@@ -63,9 +63,15 @@ impl Pool {
     fn expire(&mut self, name: &SessionName) {
         let drain = self.record.policy.drain;
         self.restand(name, |standing| {
-            let expiry = standing.lease.as_ref().map_or(standing.last_used, |l| l.expires_at);
-            standing.end_lease(EndCause::Expired, expiry);
-            standing.rest(expiry, drain);
+            let Some(lease) = &standing.lease else { return };
+            let expiry = lease.expires_at;
+            // What was handed to a waiter and never collected was in nobody's hands.
+            if lease.deliveries == 0 {
+                standing.end_lease(EndCause::Undone, expiry);
+            } else {
+                standing.end_lease(EndCause::Expired, expiry);
+                standing.rest(expiry, drain);
+            }
         });
     }
 

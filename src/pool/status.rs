@@ -60,6 +60,15 @@ pub enum PoolState {
     Draining,
 }
 
+/// Who waits for a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// How many calls.
+    pub waiters: u32,
+    /// How long the first of them has waited.
+    pub oldest_wait: Option<Span>,
+}
+
 /// How a pool stands at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolStatus {
@@ -69,6 +78,8 @@ pub struct PoolStatus {
     pub counts: PoolCounts,
     /// What comes free next, when nothing is free.
     pub next: Option<NextRelease>,
+    /// Who waits.
+    pub queue: Queue,
     /// The moment.
     pub at: Time,
 }
@@ -76,7 +87,13 @@ pub struct PoolStatus {
 impl PoolStatus {
     /// Derives the state from the facts.
     #[must_use]
-    pub fn derive(mode: PoolMode, counts: PoolCounts, next: Option<NextRelease>, at: Time) -> Self {
+    pub fn derive(
+        mode: PoolMode,
+        counts: PoolCounts,
+        next: Option<NextRelease>,
+        queue: Queue,
+        at: Time,
+    ) -> Self {
         let usable = counts.total - counts.invalid - counts.suspect;
         let state = match (mode, next) {
             (PoolMode::Paused, _) => PoolState::Paused,
@@ -88,7 +105,7 @@ impl PoolStatus {
             _ => PoolState::Busy,
         };
         let next = if counts.free > 0 { None } else { next };
-        Self { state, counts, next, at }
+        Self { state, counts, next, queue, at }
     }
 }
 
@@ -97,7 +114,15 @@ impl Pool {
     pub fn status(&mut self, now: Time) -> PoolStatus {
         self.settle(now);
         let next = self.next_release(now);
-        PoolStatus::derive(self.record.mode, self.counts(now), next, now)
+        PoolStatus::derive(self.record.mode, self.counts(now), next, self.queue(now), now)
+    }
+
+    fn queue(&self, now: Time) -> Queue {
+        let oldest = self.line.waiters().next();
+        Queue {
+            waiters: count(self.line.present()),
+            oldest_wait: oldest.map(|waiter| now.since(waiter.since)),
+        }
     }
 
     /// Counts the sessions by state, what is due but not settled included.

@@ -1,11 +1,14 @@
 //! One call: its request id, its language, who makes it, and what came of it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{auth::Principal, status::Fault};
+use super::{auth::Principal, edge::Gate, status::Fault};
 use crate::{
     config::Jitter,
     pool::{KeyId, PoolName},
@@ -31,6 +34,8 @@ pub(super) struct Call {
     outcome: OnceLock<Outcome>,
     /// What kind of success it was, where there are several.
     success: OnceLock<&'static str>,
+    /// Whether it stands in line, so that no time limit but its own patience holds.
+    waiting: AtomicBool,
 }
 
 /// What a refused or failed call leaves for the log.
@@ -76,12 +81,18 @@ impl Call {
             pool: OnceLock::new(),
             outcome: OnceLock::new(),
             success: OnceLock::new(),
+            waiting: AtomicBool::new(false),
         }
     }
 
     /// Notes what came of it. The first word stays.
     pub(super) fn note(&self, outcome: Outcome) {
         let _ = self.outcome.set(outcome);
+    }
+
+    /// Whether it stands in line.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// What came of it, when it was refused or failed.
@@ -112,10 +123,11 @@ pub(super) struct Caller {
     pub(super) call: Arc<Call>,
     /// Who makes it.
     pub(super) principal: Arc<Principal>,
+    /// What let it in.
+    pub(super) gate: Arc<Gate>,
     /// Its place among the calls under way. Work that outlives the call keeps a copy, so that a
-    /// shutdown waits for it.
-    #[expect(dead_code, reason = "held, never read")]
-    pub(super) place: Arc<OwnedSemaphorePermit>,
+    /// shutdown waits for it. None while it waits.
+    pub(super) place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl Caller {
@@ -127,6 +139,21 @@ impl Caller {
             return Ok(());
         }
         Err(Fault::PoolForbidden { key: self.key(), pool: pool.clone() })
+    }
+
+    /// Gives its place to another call while this one stands in line.
+    pub(super) fn step_aside(&mut self) {
+        self.call.waiting.store(true, Ordering::Relaxed);
+        self.place = None;
+    }
+
+    /// Takes a place among the calls under way again.
+    pub(super) async fn step_back(&mut self) -> Result<(), Fault> {
+        if self.place.is_none() {
+            self.place = Some(self.gate.place().await?);
+        }
+        self.call.waiting.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The key that makes the call.

@@ -12,12 +12,14 @@ pub(super) use self::{
     amend::update_pool,
     ask::{
         Acquire, Invalidate, Release, Target, acquire, add_session, create_pool, invalidate,
-        list_pools, list_sessions, pool, release, renew, reseal_sessions, session_ref,
+        list_pools, list_sessions, list_waiters, pool, release, renew, reseal_sessions,
+        session_ref,
     },
     error::{ClearCoolDown, brakes, clear_cool_down, report, verdict},
     explain::{because, braking, explain, passed_over},
     reply::{
-        Audience, grant, lease, pool as pool_reply, pool_status, release_outcome, resealed, session,
+        Audience, grant, lease, pool as pool_reply, pool_status, release_outcome, resealed,
+        session, waiter,
     },
     secret::{Form, hand_out},
 };

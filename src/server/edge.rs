@@ -8,10 +8,7 @@ use std::{
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,6 +16,7 @@ use std::{
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
@@ -55,19 +53,19 @@ pub(super) struct Gate {
     config: ServerConfig,
     metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
-    shut: AtomicBool,
+    shut: CancellationToken,
 }
 
 impl Gate {
     /// An open gate.
     pub(super) fn new(keys: Arc<Keys>, config: ServerConfig, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_in_flight));
-        Self { keys, config, metrics, places, shut: AtomicBool::new(false) }
+        Self { keys, config, metrics, places, shut: CancellationToken::new() }
     }
 
     /// Lets nobody in any more.
     pub(super) fn shut(&self) {
-        self.shut.store(true, Ordering::SeqCst);
+        self.shut.cancel();
     }
 
     /// Waits until no call is under way.
@@ -78,7 +76,7 @@ impl Gate {
     }
 
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Arc<Principal>, Fault> {
-        if self.shut.load(Ordering::SeqCst) {
+        if self.shut.is_cancelled() {
             return Err(Fault::ShuttingDown);
         }
         let principal = self.keys.authenticate(headers)?;
@@ -88,7 +86,12 @@ impl Gate {
         Ok(principal)
     }
 
-    async fn place(&self) -> Result<Arc<OwnedSemaphorePermit>, Fault> {
+    /// Resolves when nobody is let in any more.
+    pub(super) async fn closing(&self) {
+        self.shut.cancelled().await;
+    }
+
+    pub(super) async fn place(&self) -> Result<Arc<OwnedSemaphorePermit>, Fault> {
         let place = self.places.clone().acquire_owned().await;
         place.map(Arc::new).map_err(|_| Fault::ShuttingDown)
     }
@@ -191,7 +194,7 @@ where
 }
 
 async fn handle<S>(
-    gate: &Gate,
+    gate: &Arc<Gate>,
     mut inner: S,
     mut request: Request<Body>,
     call: &Arc<Call>,
@@ -201,9 +204,16 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     let is_streamed = STREAMED.contains(&request.uri().path());
+    let shared = gate.clone();
     let work = async {
+        let gate = shared;
         let place = gate.place().await?;
-        request.extensions_mut().insert(Caller { call: call.clone(), principal, place });
+        request.extensions_mut().insert(Caller {
+            call: call.clone(),
+            principal,
+            gate,
+            place: Some(place),
+        });
         match AssertUnwindSafe(inner.call(request)).catch_unwind().await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
@@ -213,8 +223,16 @@ where
     if is_streamed {
         return work.await;
     }
-    let answered = tokio::time::timeout(gate.config.limits.call_timeout, work).await;
-    answered.unwrap_or(Err(Fault::Late))
+    let mut work = std::pin::pin!(work);
+    loop {
+        let answered = tokio::time::timeout(gate.config.limits.call_timeout, &mut work).await;
+        match answered {
+            Ok(answered) => return answered,
+            // Its own patience bounds a call that stands in line.
+            Err(_elapsed) if call.is_waiting() => {}
+            Err(_elapsed) => return Err(Fault::Late),
+        }
+    }
 }
 
 /// Gives an error that the transport made itself the details that all errors have.

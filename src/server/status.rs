@@ -85,8 +85,6 @@ pub(super) enum Fault {
         /// The call or the field.
         what: &'static str,
     },
-    /// This version cannot wait yet.
-    CannotWait,
     /// There is no such method.
     UnknownMethod {
         /// What was called.
@@ -313,9 +311,6 @@ fn answer(fault: Fault) -> Answer {
         Fault::NotImplemented { what } => {
             Answer::new(&reasons::NOT_IMPLEMENTED, [("what", what.into())])
         }
-        Fault::CannotWait => {
-            Answer::new(&reasons::WAITING_NOT_IMPLEMENTED, [("what", "wait".into())])
-        }
         Fault::UnknownMethod { what } => Answer::new(&reasons::UNKNOWN_METHOD, [("what", what)]),
         Fault::Late => Answer::new(&reasons::STORE_UNAVAILABLE, [])
             .because("the call took longer than limits.call_timeout"),
@@ -392,6 +387,13 @@ fn refused(refusal: Refusal) -> Answer {
             let needs = format!("a session of the pool matches '{selector}'");
             answer.with(Detail::Help { subject: pool.to_string(), needs })
         }
+        Refusal::WaitQueueFull { pool, waiters, most } => {
+            let mut answer =
+                about_pool(&reasons::WAIT_QUEUE_FULL, &pool).with(Detail::None).after(QUEUE_PAUSE);
+            answer.facts.insert("waiters", waiters.to_string());
+            answer.facts.insert("max_waiters", most.to_string());
+            answer
+        }
         Refusal::SessionNotFound { pool, session } => {
             about_session(&reasons::SESSION_NOT_FOUND, &pool, &session)
         }
@@ -432,6 +434,8 @@ fn refused(refusal: Refusal) -> Answer {
 }
 
 const LEASE: &str = "telegate.v1.Lease";
+/// How long a caller stays away from a waiting room that is full.
+const QUEUE_PAUSE: Duration = Duration::from_secs(2);
 
 fn about_pool(entry: &'static Entry, pool: &PoolName) -> Answer {
     let name = pool.to_string();

@@ -13,17 +13,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use self::journal::Durability;
 use self::journal::{Journal, Write};
-use super::{Error, Health, Result, Store};
+use super::{Error, Health, NOTICES, Notice, Result, Store};
 use crate::{
     clock::Clock,
     pool::{
-        Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
-        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome,
-        Secrets, SessionName, SessionView, Span, Time, verdict::Scope,
+        Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
+        NewSession, News, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+        Realm, Refusal, ReleaseOutcome, Secrets, SessionName, SessionView, Span, Time, WaiterView,
+        verdict::Scope,
     },
 };
 
@@ -34,6 +35,7 @@ pub struct EmbeddedStore {
     journal: Journal,
     clock: Clock,
     health: watch::Receiver<Health>,
+    notices: broadcast::Sender<Notice>,
 }
 
 /// What the deeds run on.
@@ -56,8 +58,9 @@ impl EmbeddedStore {
     pub fn open(path: &Path, clock: Clock, durability: Durability) -> Result<Self> {
         let (file, realm, seen) = journal::open(path, durability)?;
         let memory = Arc::new(Mutex::new(Memory::Up(realm)));
-        let (journal, health) = Journal::start(file, Arc::clone(&memory));
-        Ok(Self { memory, journal, clock: clock.not_before(seen), health })
+        let (notices, _) = broadcast::channel(NOTICES);
+        let (journal, health) = Journal::start(file, Arc::clone(&memory), notices.clone());
+        Ok(Self { memory, journal, clock: clock.not_before(seen), health, notices })
     }
 
     /// Does a deed on all pools and waits until what it changed is durable.
@@ -71,12 +74,21 @@ impl EmbeddedStore {
                 Memory::Up(realm) => realm,
                 Memory::Down(why) => return Err(Error::Unavailable(why.clone())),
             };
-            let answer = deed(realm, self.clock.now());
+            let now = self.clock.now();
+            let answer = deed(realm, now);
+            let news: Vec<_> = realm.serve(now).into_iter().map(notice).collect();
             let writes = Write::of(realm.take_changes())?;
             // Sent under the lock, so that the file sees the deeds in their order.
             // One that changed nothing may tell of what is not durable yet, so it waits too.
             let is_told = writes.is_empty() && self.journal.is_idle();
-            (answer, if is_told { None } else { Some(self.journal.write(writes)) })
+            if is_told {
+                for notice in news {
+                    let _ = self.notices.send(notice);
+                }
+                (answer, None)
+            } else {
+                (answer, Some(self.journal.write(writes, news)))
+            }
         };
         if let Some(written) = written {
             written.await.map_err(|_| Error::Unavailable("the store was closed".into()))??;
@@ -103,6 +115,14 @@ impl EmbeddedStore {
             deed(realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?, now)
         })
         .await
+    }
+}
+
+/// What others must hear of a pool, as they hear it.
+fn notice((pool, news): (PoolName, News)) -> Notice {
+    match news {
+        News::Handed(ticket) => Notice::Handed(ticket),
+        News::Due(after) => Notice::Due { pool, after },
     }
 }
 
@@ -183,6 +203,38 @@ impl Store for EmbeddedStore {
 
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
         self.in_pool(pool, |pool, now| pool.acquire(&ask, now)).await
+    }
+
+    async fn enqueue(&self, pool: &PoolName, ask: Ask, patience: Patience) -> Result<Enqueued> {
+        self.in_pool(pool, |pool, now| pool.enqueue(&ask, &patience, now)).await
+    }
+
+    async fn leave(&self, pool: &PoolName, departure: &Departure) -> Result<()> {
+        let left = self.in_pool(pool, |pool, now| {
+            pool.leave(departure, now);
+            Ok(())
+        });
+        match left.await {
+            Err(Error::Refused(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn tend(&self, pool: &PoolName) -> Result<Option<Span>> {
+        self.in_pool(pool, |pool, now| Ok(pool.tend(now))).await
+    }
+
+    async fn list_waiters(
+        &self,
+        pool: &PoolName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<WaiterView>> {
+        self.in_pool(pool, |pool, now| Ok(pool.waiters(after, most, now))).await
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
     }
 
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {

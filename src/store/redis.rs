@@ -7,6 +7,7 @@
 mod amend;
 mod argument;
 mod credentials;
+mod ear;
 mod fault;
 mod kept;
 mod keys;
@@ -21,21 +22,26 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::{
+    runtime::Handle,
+    sync::{broadcast, watch},
+};
 
 use self::{
-    argument::{Call, PackedAsk, PackedError, hex, millis, mode_name, pack},
+    argument::{Call, PackedAsk, PackedError, PackedWait, hex, millis, mode_name, pack},
+    ear::Ear,
     keys::Keys,
     link::{Failure, Link, Patience},
     reply::{About, Reply, broken},
     scripts::Verb,
     witness::Witnesses,
 };
-use super::{Error, Health, Result, Store};
+use super::{Error, Health, Notice, Result, Store};
 use crate::pool::{
-    Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret, NewSession,
-    Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome,
-    Secrets, SessionName, SessionState, SessionView, Span, verdict::Scope,
+    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
+    LeaseSecret, NewSession, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+    Refusal, ReleaseOutcome, Secrets, SessionName, SessionState, SessionView, Span, WaiterView,
+    verdict::Scope,
 };
 
 pub use options::{ClockSource, Options};
@@ -55,6 +61,7 @@ pub struct RedisStore {
 struct Inner {
     link: Link,
     keys: Keys,
+    ear: Arc<Ear>,
     witnesses: Arc<Witnesses>,
 }
 
@@ -68,8 +75,9 @@ impl RedisStore {
     pub async fn connect(options: Options) -> Result<Self> {
         let keys = Keys::new(&options);
         let witnesses = Arc::new(Witnesses::new(keys.clone()));
-        let link = Link::open(&options, Arc::clone(&witnesses)).await?;
-        Ok(Self { inner: Arc::new(Inner { link, keys, witnesses }) })
+        let ear = Arc::new(Ear::new(&options));
+        let link = Link::open(&options, Arc::clone(&ear), Arc::clone(&witnesses)).await?;
+        Ok(Self { inner: Arc::new(Inner { link, keys, ear, witnesses }) })
     }
 
     async fn run(&self, call: Call) -> Result<Reply> {
@@ -78,6 +86,40 @@ impl RedisStore {
 
     fn call(&self, verb: Verb, pool: &PoolName) -> Call {
         Call::new(verb, self.inner.keys.pool(pool))
+    }
+
+    /// Asks for a session. When a reply is lost the ask is repeated, and says so, so that a grant
+    /// that was made for it is found again.
+    async fn asked<T>(
+        &self,
+        pool: &PoolName,
+        mut ask: Ask,
+        call: impl Fn(&Ask) -> Call,
+        read: impl Fn(Reply, About) -> Result<T>,
+    ) -> Result<T> {
+        let mut patience = Patience::new();
+        let mut doubt = Doubt::new(&self.inner, pool, ask.secret);
+        loop {
+            ask.retried_for = patience.doubted_for().or(ask.retried_for);
+            match self.inner.link.attempt(&call(&ask), &mut patience).await {
+                Ok(reply) => {
+                    let session = ask.session.as_ref();
+                    let answer =
+                        read(reply, About { session, ask: Some(&ask), ..About::pool(pool) });
+                    if matches!(answer, Ok(_) | Err(Error::Refused(_) | Error::Recovering(_))) {
+                        doubt.resolve();
+                    }
+                    return answer;
+                }
+                Err(Failure::Lost) => {}
+                Err(Failure::Given(error)) => {
+                    if !patience.in_doubt() {
+                        doubt.resolve();
+                    }
+                    return Err(error);
+                }
+            }
+        }
     }
 
     fn lease_call(&self, verb: Verb, lease: &LeaseId) -> Call {
@@ -220,37 +262,61 @@ impl Store for RedisStore {
         self.inner.reseal(pool, session, read, new).await
     }
 
-    async fn acquire(&self, pool: &PoolName, mut ask: Ask) -> Result<Grant> {
-        let mut patience = Patience::new();
-        let mut doubt = Doubt::new(&self.inner, pool, ask.secret);
-        loop {
-            ask.retried_for = patience.doubted_for().or(ask.retried_for);
-            let call = self.call(Verb::Acquire, pool).packed(&PackedAsk::new(&ask));
-            match self.inner.link.attempt(&call, &mut patience).await {
-                Ok(reply) => {
-                    let about = About {
-                        session: ask.session.as_ref(),
-                        ask: Some(&ask),
-                        ..About::pool(pool)
-                    };
-                    let answer = reply.grant(about);
-                    if let Ok(grant) = &answer {
-                        self.inner.witnesses.note(pool, &grant.record.name, &grant.lease);
-                    }
-                    if matches!(answer, Ok(_) | Err(Error::Refused(_) | Error::Recovering(_))) {
-                        doubt.resolve();
-                    }
-                    return answer;
-                }
-                Err(Failure::Lost) => {}
-                Err(Failure::Given(error)) => {
-                    if !patience.in_doubt() {
-                        doubt.resolve();
-                    }
-                    return Err(error);
-                }
-            }
+    async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
+        let call = |ask: &Ask| {
+            let verb = if ask.retried_for.is_some() { Verb::Collect } else { Verb::Acquire };
+            self.call(verb, pool).packed(&PackedAsk::new(ask))
+        };
+        let grant = self.asked(pool, ask, call, Reply::grant).await?;
+        self.inner.witnesses.note(pool, &grant.record.name, &grant.lease);
+        Ok(grant)
+    }
+
+    async fn enqueue(
+        &self,
+        pool: &PoolName,
+        ask: Ask,
+        wait: crate::pool::Patience,
+    ) -> Result<Enqueued> {
+        let call = |ask: &Ask| {
+            let wait = PackedWait::new(ask, &wait, self.inner.ear.channel());
+            self.call(Verb::Enqueue, pool).packed(&PackedAsk::new(ask)).packed(&wait)
+        };
+        let enqueued = self.asked(pool, ask, call, Reply::enqueued).await?;
+        if let Enqueued::Granted(grant) = &enqueued {
+            self.inner.witnesses.note(pool, &grant.record.name, &grant.lease);
         }
+        Ok(enqueued)
+    }
+
+    async fn leave(&self, pool: &PoolName, departure: &Departure) -> Result<()> {
+        let call = self
+            .call(Verb::Leave, pool)
+            .with(departure.ticket.0.to_string())
+            .with(departure.secret.to_hex())
+            .with(departure.grace.0.to_string());
+        self.run(call).await?.expect("left", About::pool(pool)).map(drop)
+    }
+
+    async fn tend(&self, pool: &PoolName) -> Result<Option<Span>> {
+        self.run(self.call(Verb::Tend, pool)).await?.due(About::pool(pool))
+    }
+
+    async fn list_waiters(
+        &self,
+        pool: &PoolName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<WaiterView>> {
+        let call = self
+            .call(Verb::ListWaiters, pool)
+            .with(after.to_string())
+            .with(most.min(MOST).to_string());
+        self.run(call).await?.waiters(About::pool(pool))
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.inner.ear.listen()
     }
 
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {

@@ -12,7 +12,10 @@ mod rotation;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
 
 pub use self::{
     form::OVERHEAD,
@@ -22,11 +25,12 @@ use self::{
     form::{Field, Place, Stuck},
     ring::Ring,
 };
-use super::{Error, Health, Resealed, Result, Store};
+use super::{Error, Health, Notice, Resealed, Result, Store};
 use crate::pool::{
-    Ask, Assessment, Credential, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, LeaseSecret,
-    NewSession, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome,
-    Secrets, SessionName, SessionRecord, SessionView, Span, verdict::Scope,
+    Ask, Assessment, Credential, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease,
+    LeaseId, LeaseSecret, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName,
+    PoolStatus, PoolView, ReleaseOutcome, Secrets, SessionName, SessionRecord, SessionView, Span,
+    WaiterView, verdict::Scope,
 };
 
 /// How the secrets of sessions are kept.
@@ -207,6 +211,23 @@ fn opened(
     })
 }
 
+impl SealedStore {
+    /// A grant as its holder needs it. One that cannot be opened is taken back.
+    async fn opened(&self, pool: &PoolName, ask: Ask, grant: Grant) -> Result<Grant> {
+        let Lease { secret, deliveries, .. } = grant.lease;
+        let granted = LeaseId { pool: pool.clone(), session: grant.record.name.clone(), secret };
+        match self.open(pool, grant.record) {
+            Ok(record) => Ok(Grant { record, ..grant }),
+            Err(error) => {
+                // In a task, so that it is done even if the caller leaves meanwhile.
+                let back = take_back(Arc::clone(&self.inner), granted, deliveries, ask);
+                let _ = tokio::spawn(back).await;
+                Err(error)
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Store for SealedStore {
     async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
@@ -289,17 +310,38 @@ impl Store for SealedStore {
 
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
         let grant = self.inner.acquire(pool, ask.clone()).await?;
-        let Lease { secret, deliveries, .. } = grant.lease;
-        let granted = LeaseId { pool: pool.clone(), session: grant.record.name.clone(), secret };
-        match self.open(pool, grant.record) {
-            Ok(record) => Ok(Grant { record, ..grant }),
-            Err(error) => {
-                // In a task, so that it is done even if the caller leaves meanwhile.
-                let back = take_back(Arc::clone(&self.inner), granted, deliveries, ask);
-                let _ = tokio::spawn(back).await;
-                Err(error)
+        self.opened(pool, ask, grant).await
+    }
+
+    async fn enqueue(&self, pool: &PoolName, ask: Ask, patience: Patience) -> Result<Enqueued> {
+        match self.inner.enqueue(pool, ask.clone(), patience).await? {
+            Enqueued::Granted(grant) => {
+                let grant = self.opened(pool, ask, *grant).await?;
+                Ok(Enqueued::Granted(Box::new(grant)))
             }
+            waiting @ Enqueued::Waiting(_) => Ok(waiting),
         }
+    }
+
+    async fn leave(&self, pool: &PoolName, departure: &Departure) -> Result<()> {
+        self.inner.leave(pool, departure).await
+    }
+
+    async fn tend(&self, pool: &PoolName) -> Result<Option<Span>> {
+        self.inner.tend(pool).await
+    }
+
+    async fn list_waiters(
+        &self,
+        pool: &PoolName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<WaiterView>> {
+        self.inner.list_waiters(pool, after, most).await
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.inner.notices()
     }
 
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {

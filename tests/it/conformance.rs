@@ -49,6 +49,7 @@ mod sealing;
 mod standing;
 mod suspicion;
 mod undo;
+mod waiting;
 mod waits;
 
 use telegate::pool::{EndCause, LeaseId, Refusal, Span, Time};

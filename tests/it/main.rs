@@ -30,3 +30,4 @@ mod tdata;
 mod tidy;
 mod unruly;
 mod verdict;
+mod waiting;

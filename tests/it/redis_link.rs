@@ -243,7 +243,7 @@ async fn a_redis_that_would_forget_leases_is_refused_with_what_to_do() {
 #[tokio::test]
 async fn a_redis_is_entered_by_password_user_and_database() {
     let Some(server) = RedisServer::start(Keeps::Nothing) else { return };
-    server.command(&["ACL", "SETUSER", "ann", "on", ">s3cr3t", "~tg:*", "+@all"]);
+    server.command(&["ACL", "SETUSER", "ann", "on", ">s3cr3t", "~tg:*", "&tg:*", "+@all"]);
     server.command(&["ACL", "SETUSER", "default", "off"]);
     let mut options = Options::new(&format!("{}/3", server.url()));
     options.prefix = "tg".to_owned();

@@ -228,9 +228,6 @@ async fn what_this_version_has_not() {
     let nothing = tokio_stream::empty::<v1::KeepAliveRequest>();
     let status = broker.pool().keep_alive(nothing).await.unwrap_err();
     assert_snapshot!("not_implemented", seen(&status));
-    let wait = Some(Duration { seconds: 1, nanos: 0 });
-    let request = v1::AcquireRequest { wait, ..acquire("demo") };
-    assert_snapshot!("not_implemented_wait", refused(&broker, request).await);
     let status = call(&broker, "/telegate.v1.SessionPool/Steal", acquire("demo")).await;
     assert_snapshot!("not_implemented_unknown_method", seen(&status));
     let status = call(&broker, "/nowhere/At", acquire("demo")).await;

@@ -11,11 +11,11 @@ use std::{
 use async_trait::async_trait;
 use telegate::{
     pool::{
-        Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
-        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Secrets,
-        SessionName, SessionView, Span, verdict::Scope,
+        Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
+        NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+        ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
     },
-    store::{Error, Health, Resealed, Result, Store},
+    store::{Error, Health, Notice, Resealed, Result, Store},
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -160,6 +160,31 @@ impl Store for Unruly {
         self.answer.acquire().await.unwrap().forget();
         self.held.fetch_sub(1, Ordering::SeqCst);
         grant
+    }
+
+    async fn enqueue(&self, pool: &PoolName, ask: Ask, patience: Patience) -> Result<Enqueued> {
+        self.inner.enqueue(pool, ask, patience).await
+    }
+
+    async fn leave(&self, pool: &PoolName, departure: &Departure) -> Result<()> {
+        self.inner.leave(pool, departure).await
+    }
+
+    async fn tend(&self, pool: &PoolName) -> Result<Option<Span>> {
+        self.inner.tend(pool).await
+    }
+
+    async fn list_waiters(
+        &self,
+        pool: &PoolName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<WaiterView>> {
+        self.inner.list_waiters(pool, after, most).await
+    }
+
+    fn notices(&self) -> tokio::sync::broadcast::Receiver<Notice> {
+        self.inner.notices()
     }
 
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {

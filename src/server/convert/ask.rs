@@ -8,8 +8,8 @@ use crate::{
     pool::{
         Ask, Credential, Holder, InvalidReason, Invalidation, KeyId, LABEL_KEY_RULE,
         LABEL_VALUE_RULE, Labels, LeaseId, LeaseSecret, MAX_LABELS, NewSession, Policy, PoolName,
-        Report, RequestTag, Selector, SessionName, SessionState, Span, Time, is_label_key,
-        is_label_value,
+        Priority, Report, RequestTag, Selector, SessionName, SessionState, Span, Time,
+        is_label_key, is_label_value,
     },
     proto::v1,
     server::status::Fault,
@@ -41,6 +41,10 @@ pub(in crate::server) struct Acquire {
     pub(in crate::server) ask: Ask,
     /// The form in which the credential is wanted.
     pub(in crate::server) form: Form,
+    /// How long the call may stand in line.
+    pub(in crate::server) wait: Span,
+    /// Where in the line.
+    pub(in crate::server) priority: Priority,
 }
 
 /// Checks an Acquire.
@@ -66,7 +70,11 @@ pub(in crate::server) fn acquire(
     let session = (!request.session.is_empty()).then(|| check.session("session", &request.session));
     check.at_most("purpose", &request.purpose, MAX_PURPOSE);
     let form = check.number::<v1::CredentialForm>("form", request.form);
-    check.number::<v1::WaitPriority>("priority", request.priority);
+    let priority = match check.number("priority", request.priority) {
+        Some(v1::WaitPriority::Low) => Priority::Low,
+        Some(v1::WaitPriority::High) => Priority::High,
+        Some(v1::WaitPriority::Normal | v1::WaitPriority::Unspecified) | None => Priority::Normal,
+    };
     let ask = Ask {
         holder: Holder { key, purpose: request.purpose.clone() },
         ttl,
@@ -80,10 +88,8 @@ pub(in crate::server) fn acquire(
         retried_for: None,
     };
     let (pool, form) = check.end(pool.zip(form))?;
-    if wait.is_some_and(|wait| wait > Span::ZERO) {
-        return Err(Fault::CannotWait);
-    }
-    Ok(Acquire { pool, ask, form: Form::of(form) })
+    let wait = wait.unwrap_or(Span::ZERO);
+    Ok(Acquire { pool, ask, form: Form::of(form), wait, priority })
 }
 
 fn ttl(check: &mut Check, ttl: Option<&pbjson_types::Duration>) -> Option<Span> {
@@ -230,6 +236,17 @@ pub(in crate::server) fn create_pool(
         }
     }
     Ok((check.end(name)?, policy))
+}
+
+/// Checks a `ListWaiters`: the pool, after which number to go on, and how many.
+pub(in crate::server) fn list_waiters(
+    request: &v1::ListWaitersRequest,
+) -> Result<(PoolName, u64, usize), Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", &request.pool);
+    let size = check.page_size(request.page_size);
+    let after = check.page_token(&request.page_token, |text| text.parse().ok());
+    Ok((check.end(pool)?, after.unwrap_or(0), size))
 }
 
 /// Checks a `ListPools`: where to go on, and how many.

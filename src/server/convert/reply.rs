@@ -8,8 +8,8 @@ use crate::{
     credential::Credential,
     pool::{
         Grant, Holder, InvalidReason, Lease, LeaseId, PoolMode, PoolName, PoolRecord, PoolState,
-        PoolStatus, ReleaseCause, ReleaseOutcome, SessionName, SessionRecord, SessionState,
-        SessionView, Span, Standing, Time,
+        PoolStatus, Priority, ReleaseCause, ReleaseOutcome, SessionName, SessionRecord,
+        SessionState, SessionView, Span, Standing, Time, WaiterView,
     },
     proto::v1,
     server::status::Fault,
@@ -140,6 +140,24 @@ fn holder(holder: &Holder) -> v1::Holder {
     v1::Holder { key_id: holder.key.to_string(), purpose: holder.purpose.clone() }
 }
 
+/// A waiter.
+pub(in crate::server) fn waiter(view: &WaiterView) -> v1::Waiter {
+    v1::Waiter {
+        position: view.position,
+        holder: Some(holder(&view.holder)),
+        waited: Some(duration(view.waited)),
+        remaining: Some(duration(view.remaining)),
+        selector: view.selector.to_string(),
+        session: view.session.as_ref().map(ToString::to_string).unwrap_or_default(),
+        priority: match view.priority {
+            Priority::High => v1::WaitPriority::High,
+            Priority::Normal => v1::WaitPriority::Normal,
+            Priority::Low => v1::WaitPriority::Low,
+        }
+        .into(),
+    }
+}
+
 pub(super) const fn session_state(state: SessionState) -> v1::SessionState {
     match state {
         SessionState::Ready => v1::SessionState::Ready,
@@ -223,8 +241,8 @@ pub(in crate::server) fn pool_status(pool: &PoolName, status: &PoolStatus) -> v1
             Some(ReleaseCause::CoolDown) => v1::ReleaseCause::CoolDown,
         }
         .into(),
-        waiters: 0,
-        oldest_wait: None,
+        waiters: status.queue.waiters,
+        oldest_wait: status.queue.oldest_wait.map(duration),
         read_time: Some(timestamp(status.at)),
     }
 }

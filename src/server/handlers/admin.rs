@@ -165,6 +165,23 @@ impl AdminService {
         Ok(v1::GetSessionResponse { session: Some(session) })
     }
 
+    async fn waiters_listed(
+        &self,
+        caller: Caller,
+        request: v1::ListWaitersRequest,
+    ) -> Result<v1::ListWaitersResponse, Fault> {
+        let (pool, after, size) = convert::list_waiters(&request)?;
+        caller.enter(&pool)?;
+        let mut views = self.store.list_waiters(&pool, after, size + 1).await?;
+        let more = views.len() > size;
+        views.truncate(size);
+        let last = views.last().filter(|_| more).map(|view| page_token(&view.seq.to_string()));
+        Ok(v1::ListWaitersResponse {
+            waiters: views.iter().map(convert::waiter).collect(),
+            next_page_token: last.unwrap_or_default(),
+        })
+    }
+
     async fn sessions_listed(
         &self,
         caller: Caller,
@@ -402,7 +419,7 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<v1::ListWaitersRequest>,
     ) -> Answer<v1::ListWaitersResponse> {
-        not_implemented(&request, "ListWaiters")
+        answer(request, |caller, asked| self.waiters_listed(caller, asked)).await
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainResponse> {

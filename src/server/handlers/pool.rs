@@ -13,6 +13,7 @@ use crate::{
         call::Caller,
         convert::{self, Invalidate, Target},
         status::Fault,
+        waiting::WaitingRoom,
     },
     store::Store,
     telemetry::Metrics,
@@ -24,11 +25,13 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(in crate::server) struct PoolService {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    room: Arc<WaitingRoom>,
 }
 
 impl PoolService {
     pub(in crate::server) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics }
+        let room = WaitingRoom::open(store.clone());
+        Self { store, metrics, room }
     }
 
     async fn renewed(
@@ -88,7 +91,8 @@ impl SessionPool for PoolService {
 
     async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Answer<v1::AcquireResponse> {
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
-        respond(request, |caller, asked| lend::acquire(store, metrics, caller, asked)).await
+        let room = self.room.clone();
+        respond(request, |caller, asked| lend::acquire(store, metrics, room, caller, asked)).await
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {

@@ -1,6 +1,6 @@
 //! An example of every situation, for the manual: a real status, as grpcurl prints it.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use tonic::Status;
@@ -209,7 +209,6 @@ fn faults() -> Vec<Fault> {
         Fault::Store(store::Error::NoKey),
         Fault::ShuttingDown,
         Fault::NotImplemented { what: "KeepAlive" },
-        Fault::CannotWait,
         Fault::UnknownMethod { what: "/telegate.v1.SessionPool/Steal".to_owned() },
         Fault::Internal { cause: String::new() },
     ];
@@ -248,6 +247,7 @@ fn refusals(pool: &PoolName, fingerprint: &Fingerprint) -> Vec<Refusal> {
         Refusal::PoolEmpty { pool: pool() },
         Refusal::PoolPaused { pool: pool() },
         Refusal::PoolDraining { pool: pool() },
+        Refusal::WaitQueueFull { pool: pool(), waiters: 1000, most: 1000 },
         Refusal::LeaseLost {
             pool: pool(),
             session: session(),
@@ -278,16 +278,11 @@ fn refusals(pool: &PoolName, fingerprint: &Fingerprint) -> Vec<Refusal> {
 }
 
 /// What the contract has and this version does not raise yet.
-fn to_come() -> [Answer; 3] {
+fn to_come() -> [Answer; 2] {
     let quota = |subject: &str| Detail::Quota { subject: subject.to_owned() };
     let fact = |key, value: &str| (key, value.to_owned());
     let key = "k-3f9a1c20";
     [
-        Answer::new(
-            &reasons::WAIT_QUEUE_FULL,
-            [fact("pool", "demo"), fact("waiters", "1000"), fact("max_waiters", "1000")],
-        )
-        .after(Duration::from_secs(2)),
         Answer::new(&reasons::RATE_LIMITED, [fact("key", key), fact("limit", "100")])
             .with(quota(key)),
         Answer::new(&reasons::QUOTA_EXCEEDED, [fact("key", key), fact("limit", "10")])

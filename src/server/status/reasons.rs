@@ -209,8 +209,7 @@ table! {
          raise max_waiters.",
         "Пула {pool} уже ждут {waiters} вызовов из {max_waiters} возможных. Повторите позже или \
          увеличьте max_waiters.",
-        "As many calls wait for the pool as its policy allows. This version does not raise it \
-         yet.",
+        "As many calls wait for the pool as its policy allows.",
         "Wait as `RetryInfo` says, or have the operator raise `max_waiters`.";
     RATE_LIMITED: RateLimited, ResourceExhausted, 429, secs(1, 60),
         "Key {key} calls more often than the {limit} times a second that it may. Slow down.",
@@ -336,13 +335,6 @@ table! {
          брокер.",
         "The call or the field is in the contract, but this version cannot do it yet.",
         "Do without it, or use a later version of the broker.";
-    WAITING_NOT_IMPLEMENTED: NotImplemented, Unimplemented, 501, Retry::Futile,
-        "Waiting ({what}) comes with a later version of the broker. Leave it out, and when the \
-         pool is busy retry after the delay that the error tells.",
-        "Ожидание ({what}) появится в следующей версии брокера. Уберите это поле и, если пул \
-         занят, повторяйте через указанную в ошибке задержку.",
-        "The request asks to wait for a session, which this version cannot do yet.",
-        "Leave `wait` out and call again after `RetryInfo` when the pool is busy.";
     UNKNOWN_METHOD: NotImplemented, Unimplemented, 501, Retry::Futile,
         "There is no method {what} here. Check the name; grpcurl's `list` shows what there is.",
         "Метода {what} здесь нет. Проверьте имя; `list` в grpcurl покажет доступное.",

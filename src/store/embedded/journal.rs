@@ -19,7 +19,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
     Memory, lock,
@@ -29,7 +29,7 @@ use crate::{
     pool::{
         Pool, PoolChange, PoolName, PoolRecord, Realm, SessionName, SessionRecord, Standing, Time,
     },
-    store::{Error, Health, Result},
+    store::{Error, Health, Notice, Result},
 };
 
 /// "TGAT": marks the file as ours.
@@ -98,6 +98,8 @@ impl Write {
 #[derive(Debug)]
 struct Entry {
     writes: Vec<Write>,
+    /// What others hear once it is written.
+    news: Vec<Notice>,
     written: oneshot::Sender<Result<()>>,
 }
 
@@ -126,11 +128,12 @@ impl Journal {
     pub(super) fn start(
         file: OpenFile,
         memory: Arc<Mutex<Memory>>,
+        notices: broadcast::Sender<Notice>,
     ) -> (Self, watch::Receiver<Health>) {
         let (messages, inbox) = mpsc::channel();
         let (health, watcher) = watch::channel(Health::Up);
         let pending = Arc::default();
-        let writer = Writer { file, inbox, memory, health, pending: Arc::clone(&pending) };
+        let writer = Writer { file, inbox, memory, health, notices, pending: Arc::clone(&pending) };
         thread::Builder::new()
             .name("telegate-store".into())
             .spawn(move || writer.run())
@@ -145,11 +148,15 @@ impl Journal {
     }
 
     /// Queues rows; what comes back resolves when they and all before them are durable.
-    pub(super) fn write(&self, writes: Vec<Write>) -> oneshot::Receiver<Result<()>> {
+    pub(super) fn write(
+        &self,
+        writes: Vec<Write>,
+        news: Vec<Notice>,
+    ) -> oneshot::Receiver<Result<()>> {
         self.pending.fetch_add(1, Ordering::SeqCst);
         let (written, waits) = oneshot::channel();
         // When the thread is gone the sender is dropped with the message, and the waiter is told.
-        let _ = self.messages.send(Message::Entry(Entry { writes, written }));
+        let _ = self.messages.send(Message::Entry(Entry { writes, news, written }));
         waits
     }
 
@@ -167,17 +174,21 @@ struct Writer {
     inbox: mpsc::Receiver<Message>,
     memory: Arc<Mutex<Memory>>,
     health: watch::Sender<Health>,
+    notices: broadcast::Sender<Notice>,
     pending: Arc<AtomicUsize>,
 }
 
 impl Writer {
     fn run(mut self) {
         while let Ok(message) = self.inbox.recv() {
-            let (entries, mut close) = self.gather(message);
+            let (mut entries, mut close) = self.gather(message);
             if !entries.is_empty() {
                 match self.file.commit(&entries) {
                     Ok(()) => {
                         self.pending.fetch_sub(entries.len(), Ordering::SeqCst);
+                        for notice in entries.iter_mut().flat_map(|entry| entry.news.drain(..)) {
+                            let _ = self.notices.send(notice);
+                        }
                         acknowledge(entries, &Ok(()));
                     }
                     Err(fault) => close = self.recover(entries, &fault, close),
@@ -235,6 +246,8 @@ impl Writer {
                     *memory = Memory::Up(realm);
                     self.pending.fetch_sub(failed, Ordering::SeqCst);
                     self.health.send_replace(Health::Up);
+                    // Those who waited stood in the memory only.
+                    let _ = self.notices.send(Notice::Missed);
                     tracing::info!("the store's file can be written again");
                     return close;
                 }

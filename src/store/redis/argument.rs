@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::scripts::Verb;
 use crate::pool::{
-    Ask, Assessment, Escalations, InvalidReason, Labels, PoolMode, Requirement, Selector,
+    Ask, Assessment, Escalations, InvalidReason, Labels, Patience, PoolMode, Requirement, Selector,
     SessionName, Span, Time,
     verdict::{Action, Reach, Scope, Term},
 };
@@ -150,6 +150,30 @@ const fn action_name(action: Action) -> &'static str {
         Action::Verify => "Verify",
         Action::Invalidated(_) => "Invalidated",
         Action::Retry | Action::Migrate | Action::Login | Action::App => "Nothing",
+    }
+}
+
+/// How an ask waits, as `lua/enqueue.lua` reads it.
+#[derive(Serialize)]
+pub(super) struct PackedWait<'a> {
+    ticket: String,
+    wait: Span,
+    class: u8,
+    channel: &'a str,
+    demand: String,
+    selector: String,
+}
+
+impl<'a> PackedWait<'a> {
+    pub(super) fn new(ask: &Ask, patience: &Patience, channel: &'a str) -> Self {
+        Self {
+            ticket: patience.ticket.0.to_string(),
+            wait: patience.wait,
+            class: patience.priority as u8,
+            channel,
+            demand: ask.demand(),
+            selector: ask.selector.to_string(),
+        }
     }
 }
 

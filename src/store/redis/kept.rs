@@ -8,7 +8,8 @@ use super::{argument::METHOD, reply::broken};
 use crate::{
     pool::{
         CoolDown, Effect, EndCause, Ended, Escalation, Growth, Holder, Invalidation, KeyId, Lease,
-        LeaseSecret, RequestTag, SessionRecord, SessionState, Span, Standing, Suspicion, Time,
+        LeaseSecret, Priority, RequestTag, Selector, SessionName, SessionRecord, SessionState,
+        Span, Standing, Suspicion, Time, WaiterView,
         verdict::{Capability, Scope},
     },
     store::Result,
@@ -115,6 +116,41 @@ pub(super) fn standing(packed: &[u8]) -> Result<Standing> {
 /// A brake.
 pub(super) fn brake(packed: &[u8]) -> Result<CoolDown> {
     unpack::<KeptCoolDown>(packed)?.into_cool_down()
+}
+
+/// A waiter, as `lua/queue.lua` keeps it.
+#[derive(Deserialize)]
+struct KeptWaiter {
+    key: KeyId,
+    purpose: String,
+    selector: String,
+    session: Option<String>,
+    class: u8,
+    seq: u64,
+    since: Time,
+    deadline: Time,
+}
+
+/// A waiter as people see it.
+pub(super) fn waiter(packed: &[u8], position: u32, at: Time) -> Result<WaiterView> {
+    let kept: KeptWaiter = unpack(packed)?;
+    let malformed = || broken("a malformed waiter");
+    let session = kept.session.map(|name| SessionName::parse(&name).ok_or_else(malformed));
+    Ok(WaiterView {
+        seq: kept.seq,
+        position,
+        holder: Holder { key: kept.key, purpose: kept.purpose },
+        waited: at.since(kept.since),
+        remaining: kept.deadline.since(at),
+        selector: Selector::parse(&kept.selector).map_err(|_| malformed())?,
+        session: session.transpose()?,
+        priority: match kept.class {
+            0 => Priority::High,
+            1 => Priority::Normal,
+            2 => Priority::Low,
+            _ => return Err(malformed()),
+        },
+    })
 }
 
 /// What a report did at a moment.

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     argument::Call,
+    ear::Ear,
     fault::Fault,
     options::Options,
     reply::Reply,
@@ -109,13 +110,17 @@ impl Patience {
 
 impl Link {
     /// Connects, once, and keeps the connection from then on.
-    pub(super) async fn open(options: &Options, witnesses: Arc<Witnesses>) -> Result<Self> {
-        let dialer = Dialer::new(options)?;
+    pub(super) async fn open(
+        options: &Options,
+        ear: Arc<Ear>,
+        witnesses: Arc<Witnesses>,
+    ) -> Result<Self> {
+        let dialer = Dialer::new(options, Arc::clone(&ear))?;
         let wire = dialer.dial(None).await?;
         let (state, state_seen) = watch::channel(State::Up(Arc::new(wire)));
         let (health, health_seen) = watch::channel(Health::Up);
         let closing = CancellationToken::new();
-        let keeper = Keeper { dialer, witnesses, state, health };
+        let keeper = Keeper { dialer, ear, witnesses, state, health };
         tokio::spawn(closing.clone().run_until_cancelled_owned(keeper.run()));
         Ok(Self { state: state_seen, health: health_seen, closing })
     }
@@ -238,6 +243,7 @@ impl From<Error> for Why {
 /// Replaces the connection whenever it is lost. Between losses it sleeps.
 struct Keeper {
     dialer: Dialer,
+    ear: Arc<Ear>,
     witnesses: Arc<Witnesses>,
     state: watch::Sender<State>,
     health: watch::Sender<Health>,
@@ -255,6 +261,7 @@ impl Keeper {
             let wire = self.redial(&peer, since, &lost).await;
             self.state.send_replace(State::Up(Arc::new(wire)));
             self.health.send_replace(Health::Up);
+            self.ear.missed();
             tracing::info!(after_ms = since.elapsed().as_millis(), "Redis is connected again");
         }
     }

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     pool::{
-        Ask, Effect, Fingerprint, Grant, Lease, NextRelease, PoolCounts, PoolName, PoolRecord,
-        PoolStatus, PoolView, Refusal, ReleaseCause, SessionName, SessionRecord, SessionState,
-        SessionView, Span, Time,
+        Ask, Effect, Enqueued, Fingerprint, Grant, Lease, NextRelease, Place, PoolCounts, PoolName,
+        PoolRecord, PoolStatus, PoolView, Queue, Refusal, ReleaseCause, SessionName, SessionRecord,
+        SessionState, SessionView, Span, Time, WaiterView,
     },
     store::{Error, Result},
 };
@@ -77,7 +77,8 @@ impl Reply {
         let record: PoolRecord = unpack(&fields.bytes()?)?;
         let counts = fields.counts()?;
         let next = fields.next_release()?;
-        let status = PoolStatus::derive(record.mode, counts, next, at);
+        let queue = fields.queue()?;
+        let status = PoolStatus::derive(record.mode, counts, next, queue, at);
         let mut brakes = Vec::new();
         while fields.fields.len() > 0 {
             brakes.push(kept::brake(&fields.bytes()?)?);
@@ -123,6 +124,33 @@ impl Reply {
         let cool_downs = view.standing.running(at);
         let lease = view.standing.lease.ok_or_else(|| broken("a grant without a lease"))?;
         Ok(Grant { lease, record: view.record, cool_downs, replayed, at })
+    }
+
+    /// As [`Reply::grant`], or `{waiting, now, position, how many wait, due in or -1}`
+    pub(super) fn enqueued(mut self, about: About) -> Result<Enqueued> {
+        if !self.is("waiting") {
+            return Ok(Enqueued::Granted(Box::new(self.grant(about)?)));
+        }
+        let _at = self.time()?;
+        let (position, waiters) = (self.count()?, self.count()?);
+        Ok(Enqueued::Waiting(Place { position, waiters, next_due: self.span()? }))
+    }
+
+    /// `{tended, due in or -1}`
+    pub(super) fn due(self, about: About) -> Result<Option<Span>> {
+        self.expect("tended", about)?.span()
+    }
+
+    /// `{waiters, now, position of the first, the first, ...}`
+    pub(super) fn waiters(self, about: About) -> Result<Vec<WaiterView>> {
+        let mut fields = self.expect("waiters", about)?;
+        let at = fields.time()?;
+        let mut views = Vec::with_capacity(fields.fields.len() / 2);
+        while fields.fields.len() > 0 {
+            let position = fields.count()?;
+            views.push(kept::waiter(&fields.bytes()?, position, at)?);
+        }
+        Ok(views)
     }
 
     /// `{lease, how the session stands}`
@@ -183,6 +211,10 @@ impl Reply {
             }
             "pool_empty" => Refusal::PoolEmpty { pool },
             "pool_paused" => Refusal::PoolPaused { pool },
+            "wait_queue_full" => {
+                let (waiters, most) = (self.count()?, self.count()?);
+                Refusal::WaitQueueFull { pool, waiters, most }
+            }
             "pool_draining" => Refusal::PoolDraining { pool },
             "pool_busy" => {
                 let counts = self.counts()?;
@@ -282,6 +314,23 @@ impl Reply {
             _ => return Err(broken("an unknown cause of release")),
         };
         Ok(Some(NextRelease { after: Span(number(after.as_ref())?), cause }))
+    }
+
+    /// `{how many wait, for how long the first or -1}`
+    fn queue(&mut self) -> Result<Queue> {
+        Ok(Queue { waiters: self.count()?, oldest_wait: self.span()? })
+    }
+
+    /// A span, or none where it is -1.
+    fn span(&mut self) -> Result<Option<Span>> {
+        match self.fields.next() {
+            Some(Value::Int(-1)) => Ok(None),
+            other => Ok(Some(Span(number(other.as_ref())?))),
+        }
+    }
+
+    fn count(&mut self) -> Result<u32> {
+        u32::try_from(self.number()?).map_err(|_| broken("a count beyond all bounds"))
     }
 
     fn shown_session(&mut self, at: Time) -> Result<SessionView> {

@@ -14,6 +14,14 @@ const SELECTOR: &str = include_str!("lua/selector.lua");
 const SCOPES: &str = include_str!("lua/scopes.lua");
 const LINE: &str = include_str!("lua/line.lua");
 const CHOOSE: &str = include_str!("lua/choose.lua");
+const GRANT: &str = include_str!("lua/grant.lua");
+const LEND: &str = include_str!("lua/lend.lua");
+const QUEUE: &str = include_str!("lua/queue.lua");
+
+/// What serving the line needs.
+const SERVING: [&str; 8] = [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE];
+/// What makes the choice come out of `seldom()`.
+const CHOICE: &str = "return choose\n";
 
 /// What a script is made of.
 struct Text {
@@ -54,9 +62,19 @@ macro_rules! verbs {
 }
 
 verbs! {
-    Acquire = [STANDING, SETTLE] seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE]
-        "acquire.lua",
-    Explain = [STANDING, SETTLE] seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE]
+    Acquire = [STANDING, SETTLE, GRANT, LEND]
+        seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, CHOICE] "acquire.lua",
+    /// An Acquire that an earlier one with the same secret may stand in line for.
+    Collect = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, QUEUE]
+        "collect.lua",
+    Enqueue = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, QUEUE]
+        "enqueue.lua",
+    Leave = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE]
+        "leave.lua",
+    Tend = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE]
+        "tend.lua",
+    ListWaiters = [STANDING, SETTLE] "list_waiters.lua",
+    Explain = [STANDING, SETTLE] seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, CHOICE]
         "explain.lua",
     Undo = [STANDING, SETTLE] "undo.lua",
     Renew = [STANDING, SETTLE, HELD] "renew.lua",
@@ -104,13 +122,25 @@ pub(super) struct Script {
 
 impl Text {
     fn code(&self, clock: &str) -> String {
-        let mut code = [&[clock], self.pieces].concat().join("\n");
+        let [standing, settle @ SETTLE, pieces @ ..] = self.pieces else {
+            return [&[clock], self.pieces, &[self.verb]].concat().join("\n");
+        };
+        // Whatever a verb does, it ends with serving those who wait for what it has freed.
+        let mut code = format!(
+            "{clock}\n{standing}\n{settle}\nlocal function serve_waiters()\n\
+             if redis.call('EXISTS', WAITERS) == 0 then\nfreed = {{}}\nreturn\nend\n\
+             {}\nserve()\nend\n{}",
+            SERVING.join("\n"),
+            pieces.join("\n"),
+        );
         if !self.seldom.is_empty() {
             code += "\nlocal function seldom()\n";
             code += &self.seldom.join("\n");
             code += "end\n";
         }
-        code + "\n" + self.verb
+        code + "\nlocal function verb()\n"
+            + self.verb
+            + "\nend\nlocal answer = verb()\nserve_waiters()\nreturn answer\n"
     }
 }
 

@@ -1,8 +1,8 @@
 //! How a pool stands: counts, state, and what comes free next.
 
 use telegate::pool::{
-    NextRelease, Policy, PoolCounts, PoolMode, PoolState, PoolStatus, ReleaseCause, SETTLE_LIMIT,
-    Span,
+    NextRelease, Policy, PoolCounts, PoolMode, PoolState, PoolStatus, Queue, ReleaseCause,
+    SETTLE_LIMIT, Span,
 };
 
 use super::{DRAIN, TICK, TTL, sum};
@@ -25,7 +25,7 @@ fn rest_in(after: Span) -> Option<NextRelease> {
 
 /// Asserts the whole status, twice: reading it changes nothing.
 async fn stands(t: &Stage, state: PoolState, counts: PoolCounts, next: Option<NextRelease>) {
-    let expected = PoolStatus { state, counts, next, at: t.now() };
+    let expected = PoolStatus { state, counts, next, queue: Queue::default(), at: t.now() };
     assert_eq!(t.status().await, expected);
     assert_eq!(t.status().await, expected);
 }

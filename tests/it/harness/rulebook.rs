@@ -1,18 +1,22 @@
 //! The bare rulebook as a store: nothing durable, nothing concurrent, nothing of its own.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use telegate::{
     clock::Clock,
     pool::{
-        Ask, Assessment, Effect, Grant, Invalidation, KeyId, Lease, LeaseId, NewSession, Policy,
-        PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome,
-        Secrets, SessionName, SessionView, Span, verdict::Scope,
+        Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
+        NewSession, News, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+        Realm, Refusal, ReleaseOutcome, Secrets, SessionName, SessionView, Span, Time, WaiterView,
+        verdict::Scope,
     },
-    store::{Health, Result, Store},
+    store::{Health, NOTICES, Notice, Result, Store},
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 /// What the engines are compared with.
 #[derive(Debug)]
@@ -20,16 +24,56 @@ pub(crate) struct Rulebook {
     realm: Mutex<Realm>,
     clock: Clock,
     health: watch::Sender<Health>,
+    notices: broadcast::Sender<Notice>,
 }
 
 impl Rulebook {
     /// No pools yet, and a clock that a test moves.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { realm: Mutex::default(), clock, health: watch::Sender::new(Health::Up) }
+        Self {
+            realm: Mutex::default(),
+            clock,
+            health: watch::Sender::new(Health::Up),
+            notices: broadcast::Sender::new(NOTICES),
+        }
     }
 
-    fn realm(&self) -> MutexGuard<'_, Realm> {
-        self.realm.lock().unwrap_or_else(PoisonError::into_inner)
+    fn realm(&self) -> Deed<'_> {
+        let realm = self.realm.lock().unwrap_or_else(PoisonError::into_inner);
+        Deed { realm, now: self.clock.now(), notices: &self.notices }
+    }
+}
+
+/// The realm while a deed is done. It ends, as every deed does, with serving those who wait.
+struct Deed<'a> {
+    realm: MutexGuard<'a, Realm>,
+    now: Time,
+    notices: &'a broadcast::Sender<Notice>,
+}
+
+impl Deref for Deed<'_> {
+    type Target = Realm;
+
+    fn deref(&self) -> &Realm {
+        &self.realm
+    }
+}
+
+impl DerefMut for Deed<'_> {
+    fn deref_mut(&mut self) -> &mut Realm {
+        &mut self.realm
+    }
+}
+
+impl Drop for Deed<'_> {
+    fn drop(&mut self) {
+        for (pool, news) in self.realm.serve(self.now) {
+            let _ = self.notices.send(match news {
+                News::Handed(ticket) => Notice::Handed(ticket),
+                News::Due(after) => Notice::Due { pool, after },
+            });
+        }
+        drop(self.realm.take_changes());
     }
 }
 
@@ -100,6 +144,34 @@ impl Store for Rulebook {
 
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
         Ok(self.realm().pool(pool)?.acquire(&ask, self.clock.now())?)
+    }
+
+    async fn enqueue(&self, pool: &PoolName, ask: Ask, patience: Patience) -> Result<Enqueued> {
+        Ok(self.realm().pool(pool)?.enqueue(&ask, &patience, self.clock.now())?)
+    }
+
+    async fn leave(&self, pool: &PoolName, departure: &Departure) -> Result<()> {
+        if let Ok(pool) = self.realm().pool(pool) {
+            pool.leave(departure, self.clock.now());
+        }
+        Ok(())
+    }
+
+    async fn tend(&self, pool: &PoolName) -> Result<Option<Span>> {
+        Ok(self.realm().pool(pool)?.tend(self.clock.now()))
+    }
+
+    async fn list_waiters(
+        &self,
+        pool: &PoolName,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<WaiterView>> {
+        Ok(self.realm().pool(pool)?.waiters(after, most, self.clock.now()))
+    }
+
+    fn notices(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
     }
 
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {

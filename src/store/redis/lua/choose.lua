@@ -134,5 +134,3 @@ local function choose(ask)
   end
   return nil, { any and 'pool_depleted' or 'no_matching_session', counts() }
 end
-
-return choose

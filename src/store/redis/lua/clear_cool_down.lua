@@ -12,6 +12,7 @@ local name, key = ARGV[1], ARGV[2]
 settle()
 if name == '' then
   redis.call('HDEL', BRAKES, key)
+  reconsider = true
   return { 'cleared' }
 elseif not session_exists(name) then
   return { 'session_not_found' }

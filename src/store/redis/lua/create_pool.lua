@@ -4,7 +4,8 @@
 -- ARGV    1 name · 2 policy, packed · 3 a name of this call, by which a repetition is known
 --         4 the latest expiry of a lease that was acknowledged in a pool of this name, or empty
 --         5 when the newest of these leases was granted or renewed
--- returns {pool, now, record, counts, after, cause, brake, ...}
+-- returns {pool, now, record, counts, after, cause, how many wait,
+--         for how long the first or -1, brake, ...}
 -- refuses pool_exists
 --
 -- A server that knows nothing of a pool in which leases were acknowledged, or only of its deletion

@@ -8,5 +8,6 @@ if not pool then
   return { 'pool_not_found' }
 end
 settle()
+serve_waiters()
 local name, refusal = seldom()(cmsgpack.unpack(ARGV[1]))
 return name and { 'explained', name } or refusal

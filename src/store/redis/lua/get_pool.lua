@@ -2,7 +2,8 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    none
--- returns {pool, now, record, counts, after, cause, brake, ...}
+-- returns {pool, now, record, counts, after, cause, how many wait,
+--         for how long the first or -1, brake, ...}
 -- refuses pool_not_found
 if not pool then
   return { 'pool_not_found' }

@@ -18,6 +18,11 @@ local function pool_view()
   settle()
   local at, cause = soonest_of(COMING)
   local answer = { 'pool', now, shown_record(), counts(), after(at, cause) }
+  answer[7], answer[8] = redis.call('ZCARD', ARRIVALS), -1
+  local first = redis.call('ZRANGE', ARRIVALS, '0', '0')[1]
+  if first then
+    answer[8] = now - cmsgpack.unpack(redis.call('HGET', WAITERS, 't' .. first)).since
+  end
   for _, packed in ipairs(redis.call('HVALS', BRAKES)) do
     answer[#answer + 1] = packed
   end

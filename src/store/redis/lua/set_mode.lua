@@ -2,7 +2,8 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 mode: Active, Paused or Draining
--- returns {pool, now, record, counts, after, cause, brake, ...}
+-- returns {pool, now, record, counts, after, cause, how many wait,
+--         for how long the first or -1, brake, ...}
 -- refuses pool_not_found
 if not pool then
   return { 'pool_not_found' }
@@ -11,5 +12,6 @@ if pool.mode ~= ARGV[1] then
   pool.mode = ARGV[1]
   pool.updated_at = now
   redis.call('SET', META, cmsgpack.pack(pool))
+  reconsider = pool.mode == 'Active'
 end
 return pool_view()

@@ -22,8 +22,13 @@ local function settlers()
   function made.expire(name, standing)
     local expiry = standing.lease.expires_at
     local before = unindex(name, standing)
-    end_lease(standing, 'Expired', expiry)
-    rest(standing, expiry, pool.policy.drain)
+    if standing.lease.deliveries == 0 then
+      -- What was handed to a waiter and never collected was in nobody's hands.
+      end_lease(standing, 'Undone', expiry)
+    else
+      end_lease(standing, 'Expired', expiry)
+      rest(standing, expiry, pool.policy.drain)
+    end
     index(name, standing, before)
   end
 
@@ -45,6 +50,7 @@ local function settlers()
           redis.call('ZREM', COOLING, entry.key .. here)
         end
       end
+      freed[#freed + 1] = name
     end
     made.drop_past(standing, true)
     index_narrow(name, before, standing.cool_downs or {})

@@ -26,16 +26,33 @@
 --   accounts  ZSET    "account\0name" of every session with a known account, all with score 0
 --   brakes    HASH    scope of a method -> its brake in the whole pool, packed
 --   bursts    HASH    scope of a method -> {session -> when it flooded last}, packed
+--   waiters   HASH    "t" and a ticket -> a waiter, packed; "s" and the secret of the lease that
+--                     it would get, and "r" and "key\0request id" where it has one -> its ticket
+--   line      ZSET    "sub-line\0number\0since\0deadline\0ticket" of every waiter that is there,
+--                     all with score 0. A sub-line is "digest of the demand\0class\0key"
+--   lines     HASH    sub-line -> how many stand in it
+--   arrivals  ZSET    tickets of waiters that are there, by number
+--   patience  ZSET    tickets of all waiters by the end of their wait
+--   turns     HASH    "k" and a key -> the hand-over at which it was last served; "#turn" and
+--                     "#seq", the last numbers; "#due", when all brokers know that something is
+--                     due
 --
 -- A session that is not INVALID stands in exactly one of free, leases, rests, floods and suspects.
 -- The cool-downs of one that is INVALID stand in its standing only.
-assert(#KEYS >= 18, 'a verb of a pool needs eighteen keys')
+assert(#KEYS >= 24, 'a verb of a pool needs twenty-four keys')
 local META, SESSION, STANDING = KEYS[1], KEYS[2], KEYS[3]
 local FREE, LEASES, RESTS = KEYS[4], KEYS[5], KEYS[6]
 local REQUESTS, LABELS, INDEX, READY = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local FLOODS, SUSPECTS, THAWS = KEYS[11], KEYS[12], KEYS[13]
 local SCOPES, COOLING, ACCOUNTS = KEYS[14], KEYS[15], KEYS[16]
 local BRAKES, BURSTS = KEYS[17], KEYS[18]
+local WAITERS, LINE, LINES = KEYS[19], KEYS[20], KEYS[21]
+local ARRIVALS, PATIENCE, TURNS = KEYS[22], KEYS[23], KEYS[24]
+
+-- Sessions that have become free, or can be probed, and are to be offered to the line.
+local freed = {}
+-- Whether all that is free is to be offered to all that wait.
+local reconsider = false
 
 -- The pool's record, if there is such a pool. The part of its policy that only reports need stays
 -- packed (record.lua).
@@ -186,6 +203,9 @@ local function index(name, standing, before)
       if labels or standing.cool_downs then
         line_up(name, standing, labels, true)
       end
+    end
+    if where == FREE or where == SUSPECTS then
+      freed[#freed + 1] = name
     end
     after = standing.cool_downs
   end

@@ -3,7 +3,8 @@
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 SHA-1 of the record from which the broker made the policy; empty to be told the record
 --         2 policy, packed; empty where it is as it was
--- returns {pool, now, record, counts, after, cause, brake, ...}
+-- returns {pool, now, record, counts, after, cause, how many wait,
+--         for how long the first or -1, brake, ...}
 --         {stale, record} where the record is another by now
 -- refuses pool_not_found
 if not pool then

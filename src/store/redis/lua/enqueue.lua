@@ -1,0 +1,90 @@
+-- enqueue: acquires, and takes a place in the line when that is refused and waiting can help.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    1 the ask, packed, as for acquire.lua
+--         2 how it waits, packed: {ticket, wait, class, channel, demand,
+--           selector}; the selector as people write it
+-- returns as acquire.lua, or {waiting, now, position, how many wait, due in or -1}
+-- refuses as acquire.lua · {wait_queue_full, how many wait, how many may}
+
+-- How many leases are looked at.
+local MOST_LEASES = 256
+
+-- Whether the demand could be met in time if every lease were given back now.
+local function may_be_released(ask, deadline)
+  local scopes = ask.scopes or {}
+  if (brake_end(scopes) or 0) > deadline then
+    return false
+  end
+  local names = ask.session and { ask.session } or redis.call('ZRANGE', LEASES, '0', MOST_LEASES)
+  for i, name in ipairs(names) do
+    if i > MOST_LEASES then
+      return true
+    end
+    if session_matches(ask.selector, name) then
+      local standing = read_standing(name)
+      if standing.lease and (cools_until(standing, scopes) or 0) <= deadline then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+if not pool then
+  return { 'pool_not_found' }
+end
+local ask, patience = cmsgpack.unpack(ARGV[1]), cmsgpack.unpack(ARGV[2])
+settle()
+serve_waiters()
+local answer = lend(ask, function()
+  return choose
+end)
+if answer[1] == 'granted' then
+  local own = read_waiter(redis.call('HGET', WAITERS, 's' .. ask.secret))
+  if own then
+    part(own)
+  end
+  return answer
+end
+local can_help = answer[1] == 'pool_busy' or answer[1] == 'pool_flood_wait'
+local deadline = now + patience.wait
+if not can_help or answer[3] > patience.wait and not may_be_released(ask, deadline) then
+  return answer
+end
+
+local known = ask.request and redis.call('HGET', WAITERS, 'r' .. ask.key .. '\0' .. ask.request)
+local place = read_waiter(known or patience.ticket)
+if known and place.digest ~= ask.digest then
+  return { 'request_id_reused' }
+end
+local line = redis.sha1hex(patience.demand) .. '\0' .. patience.class .. '\0' .. ask.key
+if place then
+  part(place)
+else
+  local waiters, most = redis.call('ZCARD', PATIENCE), pool.policy.max_waiters
+  local has_line = redis.call('HEXISTS', LINES, line) == 1
+  if waiters >= most or not has_line and redis.call('HLEN', LINES) >= MAX_LINES then
+    return { 'wait_queue_full', waiters, most }
+  end
+end
+join({
+  ticket = patience.ticket,
+  line = line,
+  key = ask.key,
+  secret = ask.secret,
+  request = ask.request,
+  digest = ask.digest,
+  channel = patience.channel,
+  class = patience.class,
+  purpose = ask.purpose,
+  session = ask.session,
+  selector = patience.selector,
+  ask = ARGV[1],
+  seq = place and place.seq or redis.call('HINCRBY', TURNS, '#seq', 1),
+  since = place and place.since or now,
+  deadline = deadline,
+})
+local seq = redis.call('ZSCORE', ARRIVALS, patience.ticket)
+local position = redis.call('ZCOUNT', ARRIVALS, '-inf', seq)
+return { 'waiting', now, position, redis.call('ZCARD', ARRIVALS), next_due() }

@@ -265,6 +265,7 @@ async fn look(world: &mut World, broker: &Broker) {
     ] {
         let words: Vec<_> = words.split(' ').collect();
         let said = world.run(broker, &words);
+        assert!(words[0] != "keys" || said.code == 0, "{said:?}");
         if words[0] == "acquire" && said.code == 0 {
             let lease = said.field("lease");
             world.leases.text("the command's lease", lease.rsplit('/').next().unwrap());

@@ -190,4 +190,78 @@ mod tests {
             assert!(!script.code.contains("'TIME'"), "{}", script.code);
         }
     }
+
+    #[test]
+    fn no_script_names_what_nothing_before_declares() {
+        assert_eq!(unknown("local a = 1\nlocal function f(b) return a + b.c .. d end"), ["d"]);
+        assert_eq!(unknown("-- g\nfor i, k in pairs({ e = 'h' }) do i = k[j] end"), ["j"]);
+        for verb in Verb::ALL {
+            let code = verb.text().code(include_str!("lua/clock_server.lua"));
+            assert_eq!(unknown(&code), [""; 0], "{verb:?}");
+        }
+    }
+
+    /// The names in a script that nothing before them declares; Lua tells only when it gets there.
+    fn unknown(code: &str) -> Vec<String> {
+        const KNOWN: &str = "and break do else elseif end false for function if in local nil not \
+                             or repeat return then true until while assert ipairs pairs tonumber \
+                             unpack math string table redis cmsgpack KEYS ARGV";
+        let words = words(code);
+        let word = |at: usize| words.get(at).map_or("", String::as_str);
+        let mut declared: BTreeSet<&str> = KNOWN.split(' ').collect();
+        let (mut unknown, mut at) = (Vec::new(), 0);
+        while at < words.len() {
+            let (before, this, next) = (word(at.wrapping_sub(1)), word(at), word(at + 1));
+            at += 1;
+            let declares = match (this, next) {
+                ("local", "function") => false,
+                ("local" | "for", _) => true,
+                ("function", _) => {
+                    if before == "local" {
+                        declared.insert(next);
+                    }
+                    at += words[at..].iter().take_while(|word| *word != "(").count() + 1;
+                    true
+                }
+                _ => false,
+            };
+            while declares && is_name(word(at)) {
+                declared.insert(word(at));
+                at += if word(at + 1) == "," { 2 } else { 1 };
+            }
+            let is_key = next == "=" && ["{", ","].contains(&before);
+            if is_name(this) && before != "." && !is_key && !declared.contains(this) {
+                unknown.push(this.to_owned());
+            }
+        }
+        unknown
+    }
+
+    /// The words and signs of a script, without comments and texts.
+    fn words(code: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for mut rest in code.lines() {
+            while let Some(first) = rest.chars().next().filter(|_| !rest.starts_with("--")) {
+                let len = match first {
+                    '\'' => 2 + rest[1..].find('\'').expect("a text that ends"),
+                    '.' | '=' => rest.len() - rest.trim_start_matches(first).len(),
+                    _ if is_name(rest) => {
+                        let is_part = |c: char| c.is_alphanumeric() || c == '_';
+                        rest.len() - rest.trim_start_matches(is_part).len()
+                    }
+                    _ => first.len_utf8(),
+                };
+                let (word, after) = rest.split_at(len);
+                if !word.trim().is_empty() && first != '\'' {
+                    words.push(word.to_owned());
+                }
+                rest = after;
+            }
+        }
+        words
+    }
+
+    fn is_name(word: &str) -> bool {
+        word.starts_with(|c: char| c.is_alphabetic() || c == '_')
+    }
 }

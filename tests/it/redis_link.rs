@@ -16,7 +16,8 @@ use std::{
 use futures_util::future::join_all;
 use telegate::{
     pool::{
-        Fingerprint, Grant, LeaseId, NewSession, Policy, Refusal, ReleaseOutcome, SessionName, Span,
+        Fingerprint, Grant, LeaseId, NewSession, Policy, Refusal, ReleaseOutcome, SessionName,
+        SessionState, Span,
     },
     store::{
         Error, Health, Result, Store,
@@ -28,6 +29,7 @@ use crate::harness::{
     eventually,
     redis::{Keeps, RedisServer},
     stage::{ANN, POOL, key, lease_id, name, pool_name, secret, session, want},
+    trouble::{flood, whole},
 };
 
 /// In what time a caller has its answer, whatever happens to Redis.
@@ -226,7 +228,14 @@ async fn a_redis_without_memory_takes_sessions_back_and_no_new_ones() {
     broker.server.command(&["CONFIG", "SET", "maxmemory", "1"]);
     let refused = broker.store.add(&pool_name(POOL), session("b")).await;
     assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
-    assert_eq!(broker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
+    let (ann, rest) = (key(ANN), Span::ZERO);
+    let noted = broker.store.report(&lease, &ann, &flood("messages.search", 30)).await.unwrap();
+    assert_eq!(noted.state, SessionState::Leased);
+    let ended = broker.store.release(&lease, &ann, rest, Some(&whole(60))).await.unwrap();
+    assert_eq!(ended.0, ReleaseOutcome::Released);
+    let seen = broker.store.get_session(&pool_name(POOL), &name("a")).await.unwrap();
+    assert_eq!(seen.standing.cool_downs.len(), 2);
+    assert_eq!(seen.standing.state(seen.at), SessionState::FloodWait);
     broker.server.command(&["CONFIG", "SET", "maxmemory", "0"]);
     broker.store.add(&pool_name(POOL), session("b")).await.unwrap();
 }

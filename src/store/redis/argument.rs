@@ -63,6 +63,7 @@ pub(super) struct PackedAsk<'a> {
     selector: Vec<(bool, Vec<String>)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes: Vec<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     probe: bool,
 }
 

@@ -133,13 +133,20 @@ impl Wire {
         command.query_async(&mut self.connection.clone()).await
     }
 
-    /// Loads all scripts.
+    /// Loads the scripts that the server does not have.
     pub(super) async fn load(&self) -> RedisResult<()> {
-        let mut load = redis::pipe();
+        let mut connection = self.connection.clone();
+        let mut ask = redis::cmd("SCRIPT");
+        ask.arg("EXISTS");
         for script in self.scripts.iter() {
+            ask.arg(&script.sha);
+        }
+        let known: Vec<bool> = ask.query_async(&mut connection).await?;
+        let mut load = redis::pipe();
+        for (script, _) in self.scripts.iter().zip(known).filter(|(_, is_known)| !is_known) {
             load.cmd("SCRIPT").arg("LOAD").arg(&script.code).ignore();
         }
-        load.query_async(&mut self.connection.clone()).await
+        if load.is_empty() { Ok(()) } else { load.query_async(&mut connection).await }
     }
 
     pub(super) fn peer(&self) -> &Peer {

@@ -2,7 +2,7 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 the ask, packed: {secret, key, purpose, ttl?, session?, request?, digest?, retried?,
---           selector, scopes?, probe}; see choose.lua
+--           selector, scopes?, probe?}; see choose.lua
 -- returns {granted, now, 1 if an earlier call with the same request was granted it, what is known
 --         of the session, how it stands}
 -- refuses pool_not_found · request_id_reused · pool_paused · pool_draining · pool_empty

@@ -1,7 +1,7 @@
 -- Piece: which session an ask gets, and when none, why not. Needs counts.lua, selector.lua,
 -- scopes.lua and line.lua.
 --
--- An ask crosses packed: {session?, selector, scopes?, probe, ...}. The scopes are sorted, each
+-- An ask crosses packed: {session?, selector, scopes?, probe?, ...}. The scopes are sorted, each
 -- once; see selector.lua for the selector.
 
 -- The lists of sessions that will be free for an ask.
@@ -58,7 +58,7 @@ end
 local function first_to_probe(selector, scopes)
   local from, chunk = 0, FIRST_CHUNK
   repeat
-    local names = redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', now, 'LIMIT', from, chunk)
+    local names = redis.call('ZRANGEBYSCORE', SUSPECTS, '-inf', NOW, 'LIMIT', from, chunk)
     for _, name in ipairs(names) do
       if session_matches(selector, name) and not cools_until(read_standing(name), scopes) then
         return name

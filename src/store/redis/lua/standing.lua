@@ -9,7 +9,7 @@
 --   meta      STRING  the pool's record, packed
 --   session   HASH    name -> what is known of the session: a head in text (see add.lua), a zero
 --                     byte, and a record that only the broker reads
---   standing  HASH    name -> how the session stands, packed; absent until its first lease
+--   standing  HASH    name -> how the session stands, packed
 --   free      ZSET    free sessions by last use
 --   leases    ZSET    leased sessions by expiry
 --   rests     ZSET    resting sessions by the end of their rest

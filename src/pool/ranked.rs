@@ -8,11 +8,13 @@ const CHUNK: usize = 512;
 pub(super) struct Ranked<T> {
     /// The members in order, in chunks that are never empty.
     chunks: Vec<Vec<T>>,
+    /// How many members come before each chunk.
+    before: Vec<usize>,
 }
 
 impl<T> Default for Ranked<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new() }
+        Self { chunks: Vec::new(), before: Vec::new() }
     }
 }
 
@@ -21,17 +23,21 @@ impl<T: Ord> Ranked<T> {
     pub(super) fn insert(&mut self, member: T) -> bool {
         let (at, place) = self.find(&member);
         let Err(place) = place else { return false };
-        let at = at.min(self.chunks.len().saturating_sub(1));
-        let Some(chunk) = self.chunks.get_mut(at) else {
+        if self.chunks.is_empty() {
             self.chunks.push(vec![member]);
+            self.before.push(0);
             return true;
-        };
-        // Past the last chunk means past the end of the last chunk.
-        let place =
-            if chunk.last().is_some_and(|last| *last < member) { chunk.len() } else { place };
+        }
+        // What comes after all others goes to the end of the last chunk.
+        let is_last = at == self.chunks.len();
+        let at = if is_last { at - 1 } else { at };
+        let chunk = &mut self.chunks[at];
+        let place = if is_last { chunk.len() } else { place };
         chunk.insert(place, member);
+        self.before[at + 1..].iter_mut().for_each(|before| *before += 1);
         if chunk.len() > CHUNK {
             let second = chunk.split_off(CHUNK / 2);
+            self.before.insert(at + 1, self.before[at] + CHUNK / 2);
             self.chunks.insert(at + 1, second);
         }
         true
@@ -41,15 +47,18 @@ impl<T: Ord> Ranked<T> {
     pub(super) fn remove(&mut self, member: &T) -> bool {
         let (at, Ok(place)) = self.find(member) else { return false };
         self.chunks[at].remove(place);
+        self.before[at + 1..].iter_mut().for_each(|before| *before -= 1);
         if self.chunks[at].is_empty() {
             self.chunks.remove(at);
+            self.before.remove(at);
         }
         true
     }
 
     /// How many members there are.
     pub(super) fn len(&self) -> usize {
-        self.chunks.iter().map(Vec::len).sum()
+        let last = self.before.last().zip(self.chunks.last());
+        last.map_or(0, |(before, chunk)| before + chunk.len())
     }
 
     /// Whether there are none.
@@ -60,20 +69,13 @@ impl<T: Ord> Ranked<T> {
     /// How many members come before this one, if it is one.
     pub(super) fn rank(&self, member: &T) -> Option<usize> {
         let (at, place) = self.find(member);
-        let before: usize = self.chunks[..at].iter().map(Vec::len).sum();
-        place.ok().map(|place| before + place)
+        place.ok().map(|place| self.before[at] + place)
     }
 
     /// The member that so many come before.
     pub(super) fn get(&self, rank: usize) -> Option<&T> {
-        let mut rank = rank;
-        for chunk in &self.chunks {
-            match chunk.get(rank) {
-                Some(member) => return Some(member),
-                None => rank -= chunk.len(),
-            }
-        }
-        None
+        let at = self.before.partition_point(|before| *before <= rank).checked_sub(1)?;
+        self.chunks[at].get(rank - self.before[at])
     }
 
     /// The members in order.

@@ -8,6 +8,7 @@ mod broker;
 mod cli;
 mod config;
 mod conformance;
+mod crowd;
 mod day;
 mod docs;
 mod faults;

@@ -64,19 +64,18 @@ impl Ledger {
         self.brakes.retain(|_, until| *until > now);
     }
 
-    /// Which sessions would do now, the first one first.
+    /// The sessions of which one must be lent now: the one that was used longest ago, or any of
+    /// the suspect ones to a probe, since what orders those is over.
     pub(super) fn open(&self, scopes: &[String], probes: bool, now: Time) -> Vec<&str> {
         if scopes.iter().any(|scope| self.brakes.contains_key(scope)) {
             return Vec::new();
         }
         let does = |card: &Card| card.ready(scopes, probes).is_some_and(|(at, _)| at <= now);
-        let mut open: Vec<_> = self.sessions.iter().filter(|(_, card)| does(card)).collect();
-        open.sort_by_key(|(name, card)| {
-            // Suspects go first, by when they might be probed.
-            let moment = card.rests_until.max(card.whole());
-            (!card.is_suspect, if card.is_suspect { moment } else { card.last_used }, *name)
-        });
-        open.into_iter().map(|(name, _)| name.as_str()).collect()
+        let open = || self.sessions.iter().filter(|(_, card)| does(card));
+        let suspects: Vec<_> = open().filter(|(_, card)| card.is_suspect).collect();
+        let first = open().min_by_key(|(name, card)| (card.last_used, *name));
+        let lent = if suspects.is_empty() { first.into_iter().collect() } else { suspects };
+        lent.into_iter().map(|(name, _)| name.as_str()).collect()
     }
 
     /// The soonest moment at which a session does, and all that may be said to end then.

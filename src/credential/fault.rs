@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{AUTH_KEY_LEN, MAX_FILE};
+use super::AUTH_KEY_LEN;
 
 /// Why something is not a session that can be lent. One sentence, without a secret in it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -15,8 +15,8 @@ pub enum Fault {
     /// It is no regular file.
     #[error("It is {0}, not a file")]
     NotAFile(&'static str),
-    /// It is larger than any session file.
-    #[error("It has {0} bytes, and a session file has at most {MAX_FILE}")]
+    /// It is larger than any such file; the limit in bytes.
+    #[error("It has more than {0} bytes, and no such file has")]
     TooLarge(u64),
     /// It is longer than any session string.
     #[error("It is a line of {0} bytes or more, and no session string is that long")]

@@ -28,12 +28,12 @@ impl Files for Folder<'_> {
             Err(error) => return Err(unreadable(&error)),
             Ok(meta) if meta.is_symlink() => return Err(Fault::NotAFile("a symbolic link")),
             Ok(meta) if !meta.is_file() => return Err(Fault::NotAFile("no regular file")),
-            Ok(meta) if meta.len() > most => return Err(Fault::TooLarge(meta.len())),
+            Ok(meta) if meta.len() > most => return Err(Fault::TooLarge(most)),
             Ok(_) => {}
         }
         let bytes = read_at_most(&path, most + 1)?;
         if bytes.len() as u64 > most {
-            return Err(Fault::TooLarge(bytes.len() as u64));
+            return Err(Fault::TooLarge(most));
         }
         Ok(Some(bytes))
     }

@@ -121,7 +121,7 @@ pub fn read_file(path: &Path) -> Result<Found, Fault> {
     let kind = Kind::of_file(&path)?;
     let length = fs::metadata(&path).map_err(|error| unreadable(&error))?.len();
     if length > MAX_FILE {
-        return Err(Fault::TooLarge(length));
+        return Err(Fault::TooLarge(MAX_FILE));
     }
     match kind {
         Kind::Sqlite => {
@@ -153,7 +153,7 @@ pub struct Bytes {
 pub fn read_bytes(bytes: Bytes) -> Result<Found, Fault> {
     let length = bytes.file.len();
     if length as u64 > MAX_FILE {
-        return Err(Fault::TooLarge(length as u64));
+        return Err(Fault::TooLarge(MAX_FILE));
     }
     match Kind::of(&bytes.file[..length.min(START)])? {
         Kind::Sqlite => sqlite::read_bytes(bytes, database),

@@ -178,7 +178,7 @@ fn read_copy<T>(path: &Path, reader: impl Fn(&Tables<'_>) -> Result<T, Fault>) -
         let from = beside(path, suffix);
         match fs::metadata(&from) {
             Ok(meta) if !meta.is_file() => return Err(Fault::NotAFile("a device or a pipe")),
-            Ok(meta) if meta.len() > MAX_FILE => return Err(Fault::TooLarge(meta.len())),
+            Ok(meta) if meta.len() > MAX_FILE => return Err(Fault::TooLarge(MAX_FILE)),
             Ok(_) => {
                 let bytes = fs::read(&from).map_err(|error| unreadable(&error))?;
                 no_super_journal(suffix, &bytes)?;

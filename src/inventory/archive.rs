@@ -125,7 +125,7 @@ impl<R: Read + Seek> Archive<R> {
     fn whole(&self, at: usize, most: u64) -> Result<Vec<u8>, Fault> {
         let most = most.min(MAX_ENTRY);
         let bytes = self.unpack(at, most + 1)?;
-        if bytes.len() as u64 > most { Err(Fault::TooLarge(bytes.len() as u64)) } else { Ok(bytes) }
+        if bytes.len() as u64 > most { Err(Fault::TooLarge(most)) } else { Ok(bytes) }
     }
 
     fn unpack(&self, at: usize, most: u64) -> Result<Vec<u8>, Fault> {

@@ -46,8 +46,11 @@ impl fmt::Debug for Sidecar {
 }
 
 impl Sidecar {
-    /// Reads one. Nothing: it is JSON, but is a session itself.
+    /// Reads one. Nothing: it is a session itself.
     pub(super) fn parse(text: &[u8]) -> Result<Option<Self>, String> {
+        if text.starts_with(b"SQLite format 3\0") {
+            return Ok(None);
+        }
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let value: Value =
             serde_json::from_slice(text).map_err(|_| "is not whole JSON".to_owned())?;

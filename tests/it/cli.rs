@@ -6,6 +6,7 @@ mod faults;
 mod flood;
 mod imports;
 mod leaks;
+mod odd_files;
 mod store_keys;
 mod syncs;
 

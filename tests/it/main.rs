@@ -23,6 +23,7 @@ mod journal;
 mod libraries;
 mod metrics;
 mod model;
+mod noise;
 mod redis_link;
 mod report;
 mod status;

@@ -45,13 +45,13 @@ pub(crate) fn written(root: &Path) -> Vec<(&'static str, Value)> {
     let mut told = Vec::new();
     for (name, program, words, needs) in [
         (
-            "opentele",
+            "opentele tdata",
             tools.join("python-opentele/bin/python"),
             vec![scripts.join("make_tdata.py")],
             tools.join("python-opentele/bin/python"),
         ),
         (
-            "mtcute convert",
+            "mtcute tdata",
             PathBuf::from("node"),
             vec![scripts.join("make_tdata.mjs"), convert.clone()],
             convert.join("node_modules/@mtcute/convert"),
@@ -145,7 +145,7 @@ fn a_broken_folder_is_refused_with_the_cause() {
         ("keys short", keys, &|b| b.truncate(11), damaged(end)),
         ("keys changed", keys, &|b| b[60] ^= 1, damaged(digest)),
         ("keys other", keys, &|b| b[0] = b'X', damaged("a file is not its own")),
-        ("keys huge", keys, &|b| b.resize((1 << 20) + 1, 0), Fault::TooLarge((1 << 20) + 1)),
+        ("keys huge", keys, &|b| b.resize((1 << 20) + 1, 0), Fault::TooLarge(1 << 20)),
         ("account cut", account, &|b| b.truncate(b.len() / 2), damaged(digest)),
         ("account changed", account, &|b| b[40] ^= 1, damaged(digest)),
     ];

@@ -30,6 +30,8 @@ pub(crate) struct Desktop {
     pub(crate) count: Option<u32>,
     /// The kind of block of its authorization.
     pub(crate) block: u32,
+    /// What stands in the place of the authorization.
+    pub(crate) raw: Option<Vec<u8>>,
     /// Whether the account is encrypted with another key than the folder's.
     pub(crate) foreign_key: bool,
 }
@@ -37,7 +39,25 @@ pub(crate) struct Desktop {
 impl Desktop {
     pub(crate) fn of(user: User, dc: u32, key: &[u8]) -> Self {
         let key = key.to_vec();
-        Self { user, dc, key, test: false, count: None, block: 0x4b, foreign_key: false }
+        let (count, raw, block) = (None, None, 0x4b);
+        Self { user, dc, key, test: false, count, block, raw, foreign_key: false }
+    }
+
+    /// What the account's file holds when it is opened.
+    pub(crate) fn authorization(&self) -> Vec<u8> {
+        let user = match self.user {
+            User::Narrow(id) => [int(id), int(self.dc)].concat(),
+            User::Wide(id) => {
+                [&u64::MAX.to_be_bytes()[..], &id.to_be_bytes(), &int(self.dc)].concat()
+            }
+        };
+        let keys = if self.key.is_empty() {
+            int(0)
+        } else {
+            // One of another data centre comes first.
+            [int(2), int(self.dc % 5 + 1), vec![9; 256], int(self.dc), self.key.clone()].concat()
+        };
+        [user, keys, int(0)].concat()
     }
 
     pub(crate) fn write(&self, folder: &Path) {
@@ -53,19 +73,7 @@ impl Desktop {
         let keys = [array(&salt), array(&seal(&local, &lock)), array(&seal(&accounts, &local))];
         file(&folder.join("key_datas"), &keys.concat());
 
-        let user = match self.user {
-            User::Narrow(id) => [int(id), int(self.dc)].concat(),
-            User::Wide(id) => {
-                [&u64::MAX.to_be_bytes()[..], &id.to_be_bytes(), &int(self.dc)].concat()
-            }
-        };
-        let keys = if self.key.is_empty() {
-            int(0)
-        } else {
-            // One of another data centre comes first.
-            [int(2), int(self.dc % 5 + 1), vec![9; 256], int(self.dc), self.key.clone()].concat()
-        };
-        let authorization = [user, keys, int(0)].concat();
+        let authorization = self.raw.clone().unwrap_or_else(|| self.authorization());
         let block = [int(self.block), array(&authorization)].concat();
         let key = if self.foreign_key { [7; 256] } else { local };
         let path = folder.join("D877F783D5D3EF8Cs");

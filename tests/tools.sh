@@ -32,6 +32,8 @@ is_there() {
         pyrogram | kurigram | hydrogram | opentele) [ -x "$tools/python-$1/bin/python" ] ;;
         gramjs) [ -d "$tools/node/node_modules/telegram" ] ;;
         mtcute) [ -d "$tools/node/node_modules/@mtcute/core" ] ;;
+        gotd) [ -x "$tools/bin/telegate-test-gotd" ] ;;
+        grammers) [ -x "$tools/bin/telegate-test-grammers" ] ;;
         mtcute-convert) [ -d "$tools/node-convert/node_modules/@mtcute/convert" ] ;;
         deny) command -v cargo-deny >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
@@ -79,6 +81,16 @@ install_one() {
             npm_install node-convert "@mtcute/convert@$mtcute_convert_version" \
                 "@mtcute/node@$mtcute_convert_version"
             ;;
+        # Small programs of our own around the real libraries.
+        gotd) (cd "$root/tests/libraries/gotd" && go build -o "$tools/bin/telegate-test-gotd" .) ;;
+        grammers)
+            # Its SQLite is built with it.
+            command -v cmake >/dev/null ||
+                as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yq cmake
+            cargo install --debug --locked --quiet --root "$tools" --target-dir "$tools/grammers" \
+                --path "$root/tests/libraries/grammers"
+            rm -rf "$tools/grammers"
+            ;;
         grpcurl) go_install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version" ;;
         buf) go_install "github.com/bufbuild/buf/cmd/buf@$buf_version" ;;
         kustomize) go_install "sigs.k8s.io/kustomize/kustomize/v5@$kustomize_version" ;;
@@ -112,7 +124,7 @@ case ${1:-} in
         shift
         [ $# -gt 0 ] || set -- redis systemd-analyze python \
             pyrogram kurigram hydrogram opentele gramjs mtcute mtcute-convert \
-            grpcurl grpc-health-probe buf kustomize deny
+            gotd grammers grpcurl grpc-health-probe buf kustomize deny
         for name in "$@"; do install_one "$name"; done
         ;;
     env)

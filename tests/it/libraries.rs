@@ -1,5 +1,6 @@
 //! Round trips with the real libraries: each writes sessions with made-up keys, they are read, and
-//! put into every form that they carry enough for, and each library opens what is made for it.
+//! put into every form that they carry enough for, and each library opens what is made for it. Of
+//! tdata and grammers there is no form to lend, so these only write.
 
 use std::{
     env,
@@ -11,7 +12,8 @@ use std::{
 
 use serde_json::Value;
 use telegate::credential::{
-    Credential, Fault, Telegram, gotd, gramjs, mtcute, pyrogram, read_file, read_text, telethon,
+    Credential, Fault, Folder, Passcode, Telegram, gotd, gramjs, mtcute, pyrogram, read_folder,
+    read_text, telethon,
 };
 
 use crate::{
@@ -26,8 +28,10 @@ struct Library {
     /// What makes sessions, and what opens strings.
     make: Vec<PathBuf>,
     open: Vec<PathBuf>,
-    /// The form of the strings.
-    spell: fn(&Telegram) -> Option<String>,
+    /// Whether it wants to be told a folder for what it makes.
+    makes_files: bool,
+    /// The form of the strings; nothing if there is none to lend.
+    spell: Option<fn(&Telegram) -> Option<String>>,
 }
 
 /// A session that a library made, as it was read.
@@ -62,11 +66,12 @@ fn python(name: &'static str, variable: &str, place: &str, scripts: &str) -> Lib
         program: tool(variable, &format!("{place}/bin/python")),
         make: words("make"),
         open: words("open"),
-        spell: if scripts == "pyrogram" {
+        makes_files: true,
+        spell: Some(if scripts == "pyrogram" {
             pyrogram_string
         } else {
             |telegram| Some(telethon::to_string(telegram))
-        },
+        }),
     }
 }
 
@@ -74,7 +79,18 @@ fn node(name: &'static str, spell: fn(&Telegram) -> Option<String>) -> Library {
     let modules = tool("TELEGATE_TEST_NODE_MODULES", "node/node_modules").join("..");
     let script = root().join(format!("tests/libraries/{name}.mjs"));
     let words = |deed: &str| vec![script.clone(), modules.clone(), deed.into()];
-    Library { name, program: "node".into(), make: words("make"), open: words("open"), spell }
+    let (make, open) = (words("make"), words("open"));
+    Library { name, program: "node".into(), make, open, makes_files: false, spell: Some(spell) }
+}
+
+/// A small program around a library, built for these tests.
+fn program(name: &'static str, makes_files: bool) -> Library {
+    let program = root().join(format!("target/tools/bin/telegate-test-{name}"));
+    let words = |deed: &str| if makes_files { vec![] } else { vec![deed.into()] };
+    let (make, open) = (words("make"), words("open"));
+    let spell: fn(&Telegram) -> Option<String> = |telegram| Some(gotd::to_json(telegram));
+    let spell = (!makes_files).then_some(spell);
+    Library { name, program, make, open, makes_files, spell }
 }
 
 /// The libraries that are there. Says which are not.
@@ -88,6 +104,8 @@ fn installed() -> Vec<Library> {
         python("hydrogram", "TELEGATE_TEST_PYTHON_HYDROGRAM", "python-hydrogram", "pyrogram"),
         node("gramjs", |telegram| Some(gramjs::to_string(telegram))),
         node("mtcute", |telegram| Some(mtcute::to_string(telegram))),
+        program("gotd", false),
+        program("grammers", true),
     ];
     let there = |library: &Library| match library.name {
         "gramjs" => modules.join("telegram").is_dir(),
@@ -123,19 +141,25 @@ impl Library {
     /// Lets the library make sessions, and reads each, as a file and as a string.
     fn made(&self) -> Vec<Made> {
         let folder = folder();
-        let python = self.program != Path::new("node");
-        let made = self.run(&self.make, python.then(|| folder.path()), "");
+        let made = self.run(&self.make, self.makes_files.then(|| folder.path()), "");
         let made: Value = serde_json::from_str(&made).unwrap();
         println!("{} {}", self.name, made["version"].as_str().unwrap());
         let sessions = made["sessions"].as_array().unwrap();
         let made = sessions.iter().map(|told| {
-            let string = read_text(told["string"].as_str().unwrap()).unwrap();
-            if let Some(file) = told["file"].as_str() {
-                let file = folder.path().join(file);
-                let (found, said) = (read(&file).unwrap(), read_file(&file).unwrap().format);
-                assert!(key_and_place(&found) == key_and_place(&string.telegram), "{said}");
+            let file = told["file"].as_str().map(|file| folder.path().join(file));
+            let file = file.or_else(|| {
+                let path = folder.path().join("session.json");
+                std::fs::write(&path, told["json"].as_str()?).unwrap();
+                Some(path)
+            });
+            let from_file = file.map(|file| read(&file).unwrap());
+            let string = told["string"].as_str();
+            let from_string = string.map(|string| read_text(string).unwrap().telegram);
+            if let (Some(file), Some(string)) = (&from_file, &from_string) {
+                assert!(key_and_place(file) == key_and_place(string), "{}", self.name);
             }
-            Made { library: self.name, told: told.clone(), telegram: string.telegram }
+            let telegram = from_string.or(from_file).expect("a file or a string");
+            Made { library: self.name, told: told.clone(), telegram }
         });
         made.collect()
     }
@@ -190,7 +214,8 @@ fn seen(telegram: &Telegram) -> Value {
 #[test]
 fn what_any_library_writes_every_library_opens() {
     let libraries = installed();
-    let made: Vec<Made> = libraries.iter().flat_map(Library::made).collect();
+    let mut made: Vec<Made> = libraries.iter().flat_map(Library::made).collect();
+    made.extend(made_of_tdata());
     for session in &made {
         check(&session.told, &seen(&session.telegram), session.library);
         if let Some(id) = session.told["auth_key_id"].as_str() {
@@ -198,11 +223,14 @@ fn what_any_library_writes_every_library_opens() {
             assert_eq!(credential.fingerprint().as_str(), id);
         }
     }
-    let mut rows = vec![format!("{:14}", "from \\ to")];
-    rows.extend(libraries.iter().map(|from| format!("{:14}", from.name)));
+    let mut writers: Vec<_> = made.iter().map(|one| one.library).collect();
+    writers.dedup();
+    let mut rows = vec![format!("{:22}", "from \\ to")];
+    rows.extend(writers.iter().map(|from| format!("{from:22}")));
     for to in &libraries {
+        let Some(form) = to.spell else { continue };
         let spelt: Vec<_> =
-            made.iter().filter_map(|one| Some((one, (to.spell)(&one.telegram)?))).collect();
+            made.iter().filter_map(|one| Some((one, form(&one.telegram)?))).collect();
         let strings: Vec<_> = spelt.iter().map(|(_, string)| string.clone()).collect();
         for ((session, _), opened) in spelt.iter().zip(to.opened(&strings)) {
             let what = format!("{} to {}", session.library, to.name);
@@ -214,9 +242,9 @@ fn what_any_library_writes_every_library_opens() {
             }
         }
         let _ = write!(rows[0], "{:>14}", to.name);
-        for (from, row) in libraries.iter().zip(&mut rows[1..]) {
-            let all = made.iter().filter(|one| one.library == from.name).count();
-            let good = spelt.iter().filter(|(one, _)| one.library == from.name).count();
+        for (from, row) in writers.iter().zip(&mut rows[1..]) {
+            let all = made.iter().filter(|one| one.library == *from).count();
+            let good = spelt.iter().filter(|(one, _)| one.library == *from).count();
             let _ = write!(row, "{:>14}", format!("{good} of {all}"));
         }
     }
@@ -224,11 +252,25 @@ fn what_any_library_writes_every_library_opens() {
     for session in &made {
         let from_pyrogram = session.told.get("api_id").is_some();
         assert_eq!(pyrogram_string(&session.telegram).is_some(), from_pyrogram);
-        let file = folder();
-        let path = file.path().join("session.json");
-        std::fs::write(&path, gotd::to_json(&session.telegram)).unwrap();
-        check(&session.told, &seen(&read(&path).unwrap()), "gotd");
     }
+}
+
+/// What the writers of tdata made: one row each.
+fn made_of_tdata() -> Vec<Made> {
+    let root = folder();
+    let mut made = Vec::new();
+    for (library, told) in crate::tdata::written(root.path()) {
+        for told in told["folders"].as_array().unwrap() {
+            let path = root.path().join(library).join(told["folder"].as_str().unwrap());
+            let passcode = Passcode::new(told["passcode"].as_str().unwrap().to_owned());
+            let accounts = read_folder(&Folder(&path), &passcode).unwrap();
+            for (account, told) in accounts.into_iter().zip(told["accounts"].as_array().unwrap()) {
+                let telegram = account.read.unwrap().telegram;
+                made.push(Made { library, told: told.clone(), telegram });
+            }
+        }
+    }
+    made
 }
 
 #[test]

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use clap::{
     ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime;
 
 use self::{
     broker::Broker,
@@ -146,8 +146,12 @@ fn local_words_call_no_broker(matches: &ArgMatches) -> Result<(), clap::Error> {
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let Cli { broker, json, word } = cli;
     let output = if json { Output::Json } else { Output::Human };
-    let done = Runtime::new()
-        .map_err(|error| Failure::new(Exit::Internal, format!("no threads: {error}")))
+    // One thread for everything: a call is so short that handing it to another thread would cost
+    // more than the call; docs/performance.md has the figures.
+    let done = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Internal, format!("no runtime: {error}")))
         .and_then(|runtime| runtime.block_on(run_word(word, &broker, output)));
     match done {
         Ok(code) => code,

@@ -10,6 +10,7 @@ mod handlers;
 mod health;
 mod intake;
 mod metrics;
+mod routes;
 pub mod status;
 mod sync;
 mod waiting;
@@ -18,9 +19,9 @@ use std::{fs, future::Future, io, path::Path, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use tonic::transport::{
-    Certificate, Identity, Server, ServerTlsConfig,
-    server::{Router, TcpIncoming},
+use tonic::{
+    service::Routes,
+    transport::{Certificate, Identity, Server, ServerTlsConfig, server::TcpIncoming},
 };
 use tower::layer::util::{Identity as NoLayer, Stack};
 
@@ -28,6 +29,7 @@ use self::{
     auth::Keys,
     edge::{EdgeLayer, Gate},
     handlers::{AdminService, PoolService},
+    routes::Fork,
 };
 use crate::{
     config::{ServerConfig, Tls},
@@ -103,7 +105,8 @@ pub async fn serve(
     let mut reporter = tonic_health::server::HealthReporter::new();
     health::live(&reporter).await;
     health::tell(&reporter, Health::Down).await;
-    let router = stack(&config, gate.clone(), store.clone(), reporter.clone(), &metrics)?;
+    let (transport, services) =
+        stack(&config, gate.clone(), store.clone(), reporter.clone(), &metrics)?;
     let _page = scraped.map(|listener| {
         Task(tokio::spawn(metrics::serve(listener, metrics.clone(), store.clone())))
     });
@@ -115,7 +118,7 @@ pub async fn serve(
 
     let incoming = TcpIncoming::from(calls).with_nodelay(Some(true));
     let (close, closing) = oneshot::channel::<()>();
-    let serving = router.serve_with_incoming_shutdown(incoming, async {
+    let serving = transport.serve_with_incoming_shutdown(services, incoming, async {
         let _ = closing.await;
     });
     tokio::pin!(serving);
@@ -143,6 +146,9 @@ pub async fn serve(
     Ok(served?)
 }
 
+/// What brings calls in from the sockets, and past the edge.
+type Transport = Server<Stack<EdgeLayer, NoLayer>>;
+
 /// Everything that a call passes, from the socket to the handlers.
 fn stack(
     config: &ServerConfig,
@@ -150,7 +156,7 @@ fn stack(
     store: Arc<dyn Store>,
     reporter: tonic_health::server::HealthReporter,
     metrics: &Arc<Metrics>,
-) -> Result<Router<Stack<EdgeLayer, NoLayer>>, Error> {
+) -> Result<(Transport, Fork<SessionPoolServer<PoolService>>), Error> {
     let limits = &config.limits;
     let mut server = Server::builder()
         .max_concurrent_streams(limits.max_streams)
@@ -169,19 +175,15 @@ fn stack(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
-    Ok(server
-        .layer(EdgeLayer(gate))
-        .add_service(
-            SessionPoolServer::new(PoolService::new(store.clone(), metrics.clone()))
-                .max_decoding_message_size(limits.max_message),
-        )
-        .add_service(
-            SessionAdminServer::new(AdminService::new(store))
-                .max_decoding_message_size(limits.max_message),
-        )
+    let pool = SessionPoolServer::new(PoolService::new(store.clone(), metrics.clone()))
+        .max_decoding_message_size(limits.max_message);
+    let admin = SessionAdminServer::new(AdminService::new(store))
+        .max_decoding_message_size(limits.max_message);
+    let others = Routes::new(admin)
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+        .add_service(reflection().build_v1alpha()?);
+    Ok((server.layer(EdgeLayer(gate)), Fork::new(pool, others)))
 }
 
 fn tls_config(tls: &Tls) -> Result<ServerTlsConfig, Error> {

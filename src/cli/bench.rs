@@ -33,9 +33,10 @@ const MOST_THREADS: i64 = 64;
 /// whose sessions nobody needs meanwhile.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The pool. Its sessions are leased, and so kept from its workers.
-    #[arg(long)]
-    pool: String,
+    /// The pool. Its sessions are leased, and so kept from its workers. With several, the turns go
+    /// round them.
+    #[arg(long, required = true, value_delimiter = ',')]
+    pool: Vec<String>,
     /// What each turn does.
     #[arg(long, value_enum, default_value_t = Scenario::AcquireRelease)]
     scenario: Scenario,
@@ -95,12 +96,15 @@ enum Scenario {
 }
 
 pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(), Failure> {
-    // A pool that is not there is told once, not a hundred thousand times.
-    let asked = GetPoolStatusRequest { pool: args.pool.clone() };
-    broker.connect().await?.get_pool_status(asked).await?;
+    let client = broker.connect().await?;
+    for pool in &args.pool {
+        // One that is not there is told once, not a hundred thousand times.
+        let asked = GetPoolStatusRequest { pool: pool.clone() };
+        client.get_pool_status(asked).await?;
+    }
     let deeds = Deeds {
         scenario: args.scenario,
-        pool: args.pool.clone(),
+        pools: args.pool.clone(),
         selector: args.selector.clone(),
         methods: args.method.clone(),
         ttl: args.ttl,
@@ -121,7 +125,7 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(
     if outcome.tally.doubles > 0 {
         let what = format!("{} double leases were seen", outcome.tally.doubles);
         return Err(Failure::new(Exit::Internal, what)
-            .next("stop using this pool, and report this with the broker's version and log"));
+            .next("stop using it, and report this with the broker's version and log"));
     }
     if outcome.tally.turns == 0 {
         return Err(Failure::new(Exit::Refused, "no turn was done"));

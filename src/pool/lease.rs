@@ -1,6 +1,6 @@
 //! Leases: the exclusive right to one session until a time.
 
-use std::{fmt, fmt::Write as _};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,10 +21,13 @@ impl LeaseSecret {
     /// The secret as 32 hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> String {
-        self.0.iter().fold(String::with_capacity(32), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = String::with_capacity(32);
+        for byte in self.0 {
+            hex.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            hex.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        hex
     }
 
     /// Reads 32 lower-case hexadecimal digits.

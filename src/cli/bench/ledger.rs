@@ -10,7 +10,7 @@ use tokio::time::Instant;
 /// whatever overlaps here did overlap.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    sessions: HashMap<String, Seen>,
+    pools: HashMap<String, HashMap<String, Seen>>,
 }
 
 #[derive(Debug, Default)]
@@ -29,6 +29,7 @@ struct Living {
 /// A grant as an answer told of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Granted<'a> {
+    pub(super) pool: &'a str,
     pub(super) session: &'a str,
     pub(super) lease: &'a str,
     pub(super) epoch: u64,
@@ -51,11 +52,8 @@ pub(super) enum Showed {
 impl Ledger {
     /// Notes a grant, and tells whether the session was lent twice.
     pub(super) fn granted(&mut self, granted: Granted<'_>) -> Showed {
-        let Granted { session, lease, epoch, ttl, sent, answered } = granted;
-        if !self.sessions.contains_key(session) {
-            self.sessions.insert(session.to_owned(), Seen::default());
-        }
-        let Some(seen) = self.sessions.get_mut(session) else { return Showed::Double };
+        let Granted { pool, session, lease, epoch, ttl, sent, answered } = granted;
+        let seen = entry(entry(&mut self.pools, pool), session);
         let lives = |living: &Living| living.until > answered;
         let double = seen.living.as_ref().is_some_and(lives) || epoch <= seen.epoch;
         let handed_over = seen.freed.take().filter(|freed| sent < *freed);
@@ -68,13 +66,21 @@ impl Ledger {
     }
 
     /// Notes that a Release is about to be sent.
-    pub(super) fn releasing(&mut self, session: &str, lease: &str, at: Instant) {
-        let Some(seen) = self.sessions.get_mut(session) else { return };
+    pub(super) fn releasing(&mut self, pool: &str, session: &str, lease: &str, at: Instant) {
+        let seen = entry(entry(&mut self.pools, pool), session);
         if seen.living.as_ref().is_some_and(|living| living.lease == lease) {
             seen.living = None;
             seen.freed = Some(at);
         }
     }
+}
+
+/// What is kept under a name; the name is copied only when it is new.
+fn entry<'a, T: Default>(map: &'a mut HashMap<String, T>, name: &str) -> &'a mut T {
+    if !map.contains_key(name) {
+        map.insert(name.to_owned(), T::default());
+    }
+    map.get_mut(name).unwrap_or_else(|| unreachable!("it was put in just now"))
 }
 
 #[cfg(test)]
@@ -102,12 +108,13 @@ mod tests {
 
         fn granted(&mut self, lease: &str, epoch: u64, sent: u64, answered: u64) -> Showed {
             let (sent, answered) = (self.at(sent), self.at(answered));
-            self.ledger.granted(Granted { session: "s", lease, epoch, ttl: TTL, sent, answered })
+            let (pool, session, ttl) = ("p", "s", TTL);
+            self.ledger.granted(Granted { pool, session, lease, epoch, ttl, sent, answered })
         }
 
         fn releasing(&mut self, lease: &str, at: u64) {
             let at = self.at(at);
-            self.ledger.releasing("s", lease, at);
+            self.ledger.releasing("p", "s", lease, at);
         }
     }
 

@@ -1,7 +1,10 @@
 //! A load: threads, connections, workers, and how it ends.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize},
+    },
     thread,
     time::Duration,
 };
@@ -164,6 +167,7 @@ impl Part {
             counted_from,
             series: self.series,
             requests: AtomicU64::new(0),
+            rounds: AtomicUsize::new(0),
         });
         let mut workers = JoinSet::new();
         for client in clients.iter().cycle().take(self.workers as usize) {

@@ -24,8 +24,8 @@ fn table(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
     let Outcome { tally, measured } = outcome;
     let loop_ = args.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} turns/s"));
     print::line(&format!(
-        "pool {}: {}, {loop_}, {} connections, {} in flight, {}\n",
-        print::printable(&args.pool),
+        "{}: {}, {loop_}, {} connections, {} in flight, {}\n",
+        pools(&args.pool),
         scenario(args),
         args.connections,
         args.in_flight,
@@ -65,7 +65,7 @@ fn table(args: &Args, outcome: &Outcome) -> Result<(), Failure> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report<'a> {
-    pool: &'a str,
+    pools: &'a [String],
     scenario: String,
     connections: u32,
     in_flight: u32,
@@ -110,7 +110,7 @@ fn report<'a>(args: &'a Args, outcome: &'a Outcome) -> Report<'a> {
         max_ms: ms(latency.most()),
     };
     Report {
-        pool: &args.pool,
+        pools: &args.pool,
         scenario: scenario(args),
         connections: args.connections.get(),
         in_flight: args.in_flight.get(),
@@ -125,6 +125,13 @@ fn report<'a>(args: &'a Args, outcome: &'a Outcome) -> Report<'a> {
         unfinished_turns: tally.unfinished,
         turns_never_begun: tally.never_begun,
         double_leases: tally.doubles,
+    }
+}
+
+fn pools(pools: &[String]) -> String {
+    match pools {
+        [pool] => format!("pool {}", print::printable(pool)),
+        pools => format!("{} pools", pools.len()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(super) struct Deeds {
     pub(super) scenario: Scenario,
-    pub(super) pool: String,
+    pub(super) pools: Vec<String>,
     pub(super) selector: String,
     pub(super) methods: Vec<String>,
     pub(super) ttl: Duration,
@@ -62,6 +62,8 @@ pub(super) struct Shared {
     /// Makes request ids that no other load has.
     pub(super) series: u64,
     pub(super) requests: AtomicU64,
+    /// Which pool is next.
+    pub(super) rounds: AtomicUsize,
 }
 
 /// What a worker keeps from turn to turn.
@@ -129,7 +131,7 @@ impl Shared {
     }
 
     async fn status(&self, client: &Client, due: Instant) -> Option<()> {
-        let request = GetPoolStatusRequest { pool: self.deeds.pool.clone() };
+        let request = GetPoolStatusRequest { pool: self.pool() };
         let answer = client.get_pool_status(request).await;
         self.note(Kind::GetPoolStatus, due, answer).await.map(drop)
     }
@@ -158,7 +160,7 @@ impl Shared {
 
     async fn release(&self, client: &Client, lease: &Lease) -> Option<()> {
         let sent = clock::moment();
-        self.ledger().releasing(&lease.session, &lease.lease_id, sent);
+        self.ledger().releasing(&lease.pool, &lease.session, &lease.lease_id, sent);
         let request =
             ReleaseRequest { lease_id: lease.lease_id.clone(), ..ReleaseRequest::default() };
         let answer = client.release(request).await;
@@ -175,7 +177,7 @@ impl Shared {
             }
         };
         AcquireRequest {
-            pool: self.deeds.pool.clone(),
+            pool: self.pool(),
             ttl: Some(span::to_wire(self.deeds.ttl)),
             wait,
             request_id,
@@ -186,11 +188,17 @@ impl Shared {
         }
     }
 
+    fn pool(&self) -> String {
+        let pools = &self.deeds.pools;
+        pools[self.rounds.fetch_add(1, Ordering::Relaxed) % pools.len()].clone()
+    }
+
     /// Enters a fresh lease into the ledger.
     fn enter(&self, lease: &Lease, sent: Instant) {
         let answered = clock::moment();
         let ttl = lease.ttl.as_ref().map(span::of_wire).unwrap_or_default();
         let showed = self.ledger().granted(Granted {
+            pool: &lease.pool,
             session: &lease.session,
             lease: &lease.lease_id,
             epoch: lease.epoch,

@@ -204,7 +204,8 @@ impl Pool {
         if self.line.present() == 0 {
             return None;
         }
-        if self.reconsider {
+        // What a pool that does not lend has left over is served when it lends again.
+        if self.reconsider && self.record.mode == PoolMode::Active {
             return Some(Span::ZERO);
         }
         self.soonest_change(now).map(|at| at.since(now))

@@ -104,7 +104,7 @@ impl Room<'_> {
             }
             "tend" => {
                 let due = stage.store.tend(&pool).await.expect("the pool is there");
-                due.map_or("nobody waits".into(), |due| format!("due {due}"))
+                due.map_or("nothing is due".into(), |due| format!("due {due}"))
             }
             "line" => {
                 let waiters = stage.store.list_waiters(&pool, 0, 100).await;
@@ -259,13 +259,13 @@ law! {
          tick 29999ms
          tend -> due 0.001s
          tick 1ms
-         tend -> nobody waits handed b
+         tend -> nothing is due handed b
          collect b -> alice until 95s
          wait k c for:100s -> place 1 of 1, due 60s
          release k b -> Released
          tend -> due 10s
          tick 10s
-         tend -> nobody waits handed c").await;
+         tend -> nothing is due handed c").await;
     }
 
     async fn a_waiter_for_what_is_not_free_blocks_nobody_and_keeps_its_place(t) {
@@ -327,7 +327,7 @@ law! {
          tick 1999ms
          tend -> due 0.001s
          tick 1ms
-         tend -> nobody waits handed next
+         tend -> nothing is due handed next
          collect next -> alice until 62s
          collect gone -> busy, next in 60s by Lease").await;
     }
@@ -345,7 +345,7 @@ law! {
          collect d -> alice until 60s
          leave d
          session alice -> LEASED until 60s
-         tend -> nobody waits").await;
+         tend -> nothing is due").await;
     }
 
     async fn a_place_is_kept_for_a_caller_that_comes_back_with_its_request(t) {
@@ -396,6 +396,7 @@ law! {
          release k a -> Released
          release k b -> Released
          wait k f for:100s -> PoolPaused
+         tend -> nothing is due
          resume -> handed c handed d
          add carol -> handed e").await;
     }

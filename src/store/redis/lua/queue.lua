@@ -204,14 +204,20 @@ local function next_change()
     local ends = cmsgpack.unpack(packed).ends
     best = sooner(best, nil, ends > now and ends or nil, nil)
   end
-  return best
+  local hold = pool.hold_until or 0
+  return sooner(best, nil, hold > now and hold or nil, nil)
+end
+
+-- Whether the pool lends. What it has left over when it does not is served when it does again.
+local function lends()
+  return pool.mode == 'Active' and (pool.hold_until or 0) <= now
 end
 
 -- In how long something is due that may serve the line; -1 when nobody is in it or nothing is.
 local function next_due()
   if redis.call('ZCARD', ARRIVALS) == 0 then
     return -1
-  elseif reconsider then
+  elseif reconsider and lends() then
     return 0
   end
   local at = next_change()
@@ -228,7 +234,7 @@ local function serve()
     reconsider = false
     return
   end
-  if pool.mode == 'Active' and (pool.hold_until or 0) <= now then
+  if lends() then
     for _, name in ipairs(names) do
       offer(name)
     end

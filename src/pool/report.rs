@@ -124,6 +124,7 @@ impl Pool {
                 self.record.brakes.retain(|brake| !is_it(brake));
                 self.changes.push(Change::Pool);
             }
+            self.reconsider = true;
             return Ok(None);
         };
         self.session(name)?;

@@ -2,13 +2,13 @@
 //! pool.
 
 use telegate::pool::{
-    CoolDown, Effect, Escalation, Escalations, NextRelease, Policy, PoolMode, Refusal,
-    ReleaseCause, SessionState, Span, verdict::Scope,
+    CoolDown, Effect, Enqueued, Escalation, Escalations, NextRelease, Patience, Policy, PoolMode,
+    Priority, Refusal, ReleaseCause, SessionState, Span, Ticket, verdict::Scope,
 };
 
 use super::{TICK, sum};
 use crate::harness::{
-    stage::{Stage, lawful, name, pool_name, want},
+    stage::{POOL, Stage, lawful, name, pool_name, want},
     trouble::{at, cool_down, error, flood, method, of_account, peer_flood, premium, slow_mode},
 };
 
@@ -246,6 +246,21 @@ law! {
             t.meets(session, &flood(SEARCH, 500)).await;
         }
         assert!(t.acquire(asked).await.unwrap().replayed);
+    }
+
+    async fn a_brake_that_an_operator_ends_holds_up_no_waiter(t) {
+        pool_of(t, strict(), &["a", "b", "c"]).await;
+        for session in ["a", "b"] {
+            t.meets(session, &flood(SEARCH, 500)).await;
+        }
+        let ask = want().calling(SEARCH).ask(|| t.fresh_secret());
+        let (ticket, wait) = (Ticket(1), Span::hours(24));
+        let patience = Patience { ticket, wait, priority: Priority::Normal };
+        let waits = t.store.enqueue(&pool_name(POOL), ask, patience).await;
+        assert!(matches!(waits, Ok(Enqueued::Waiting(_))), "{waits:?}");
+        assert_eq!(t.state("c").await, SessionState::Ready);
+        t.clear_brake(SEARCH).await;
+        assert_eq!(t.state("c").await, SessionState::Leased);
     }
 
     async fn an_operator_ends_a_brake(t) {

@@ -8,13 +8,22 @@ mod deeds;
 pub(crate) mod dice;
 mod imagination;
 mod mishaps;
+mod queue;
+mod turns;
 
-use std::{collections::VecDeque, fmt::Write as _, str::FromStr};
+use std::{
+    collections::VecDeque,
+    fmt::{Debug, Write as _},
+    str::FromStr,
+    time::Duration,
+};
 
 use futures_util::future::join_all;
+use telegate::{pool::Ticket, store::Notice};
+use tokio::sync::broadcast;
 
 use self::{
-    deeds::{Outcome, play, views},
+    deeds::{Deed, play, views},
     dice::Dice,
     imagination::Imagination,
 };
@@ -26,6 +35,10 @@ const STEPS: u64 = 2_500;
 const VIEWS_EVERY: u64 = 50;
 /// How many deeds a difference shows.
 const SHOWN: usize = 30;
+/// How soon an engine tells whom it handed something.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+/// How often that is looked at.
+const TOLD_EVERY: Duration = Duration::from_millis(1);
 /// How many histories are under way at once: the engine is then never idle.
 const AT_ONCE: u64 = 8;
 
@@ -44,13 +57,15 @@ async fn a_history_is_the_same_each_time_its_seed_is_played() {
     let mut told = Vec::new();
     for _ in 0..2 {
         let mut stage = Stage::open(Engine::Rulebook).await.expect("the rulebook needs nothing");
+        let mut told_by = Told::by(&stage);
         let mut imagination = Imagination::new(Dice::new(7));
         let mut deeds = String::new();
         for _ in 0..500 {
             let deed = imagination.next(stage.now());
             let outcome = play(&mut stage, &deed).await;
-            imagination.remember(&deed, &outcome);
-            writeln!(deeds, "{deed:?} -> {outcome:?}").expect("text takes more text");
+            let handed = told_by.already();
+            imagination.remember(&deed, &outcome, &handed);
+            writeln!(deeds, "{deed:?} -> {outcome:?}, {handed:?}").expect("text takes more text");
         }
         told.push(deeds);
     }
@@ -62,12 +77,14 @@ async fn the_histories_meet_every_outcome() {
     let mut met = String::new();
     for seed in 0..40 {
         let mut stage = Stage::open(Engine::Rulebook).await.expect("the rulebook needs nothing");
+        let mut told_by = Told::by(&stage);
         let mut imagination = Imagination::new(Dice::new(seed));
         for _ in 0..STEPS {
             let deed = imagination.next(stage.now());
             let outcome = play(&mut stage, &deed).await;
-            imagination.remember(&deed, &outcome);
-            writeln!(met, "{outcome:?}").expect("text takes more text");
+            let handed = told_by.already();
+            imagination.remember(&deed, &outcome, &handed);
+            writeln!(met, "{outcome:?}, handed: {}", handed.len()).expect("text takes more text");
         }
     }
     let wanted = [
@@ -115,6 +132,20 @@ async fn the_histories_meet_every_outcome() {
         "Released(Ok((AlreadyEnded, None)))",
         "Released(Ok((AlreadyEnded, Some(",
         "Released(Ok((Released, Some(",
+        "Enqueued(Ok(Granted",
+        "Enqueued(Ok(Waiting(Place { position: 1,",
+        "Enqueued(Ok(Waiting(Place { position: 2, waiters: 3,",
+        "Enqueued(Err(WaitQueueFull",
+        "Enqueued(Err(RequestIdReused",
+        "Enqueued(Err(PoolBusy",
+        "Enqueued(Err(PoolPaused",
+        "Tended(Ok(None))",
+        "Tended(Ok(Some(",
+        "Waiters(Ok([WaiterView",
+        "position: 2, holder",
+        "handed: 1",
+        "handed: 2",
+        "handed: 64",
         "Granted(Err(PoolFloodWait",
         "Explained(Err(PoolFloodWait",
         "Explained(Ok(",
@@ -160,16 +191,23 @@ async fn history(engine: Engine, seed: u64, steps: u64) {
     let mut book = Stage::open(Engine::Rulebook).await.expect("the rulebook needs nothing");
     let mut imagination = Imagination::new(Dice::new(seed));
     let mut shown = VecDeque::new();
+    let (mut by_book, mut by_real) = (Told::by(&book), Told::by(&real));
     for step in 0..steps {
         let deed = imagination.next(book.now());
         let expected = play(&mut book, &deed).await;
         let answered = play(&mut real, &deed).await;
-        shown.push_back(format!("{step}: {deed:?} -> {expected:?}"));
+        let handed = by_book.already();
+        shown.push_back(format!("{step}: {deed:?} -> {expected:?}, handed {handed:?}"));
         if shown.len() > SHOWN {
             shown.pop_front();
         }
         alike(engine, seed, &shown, &expected, &answered);
-        imagination.remember(&deed, &expected);
+        let told = by_real.so_many(handed.len()).await;
+        alike(engine, seed, &shown, &handed, &told);
+        if matches!(deed, Deed::Reopen(_)) {
+            by_real = Told::by(&real);
+        }
+        imagination.remember(&deed, &expected, &handed);
         if step % VIEWS_EVERY == VIEWS_EVERY - 1 || step == steps - 1 {
             for (expected, answered) in views(&book).await.iter().zip(&views(&real).await) {
                 alike(engine, seed, &shown, expected, answered);
@@ -178,12 +216,12 @@ async fn history(engine: Engine, seed: u64, steps: u64) {
     }
 }
 
-fn alike(
+fn alike<T: PartialEq + Debug>(
     engine: Engine,
     seed: u64,
     shown: &VecDeque<String>,
-    expected: &Outcome,
-    answered: &Outcome,
+    expected: &T,
+    answered: &T,
 ) {
     if expected != answered {
         let deeds = shown.iter().map(String::as_str).collect::<Vec<_>>().join("\n");
@@ -191,6 +229,42 @@ fn alike(
             "{engine:?} differs, TELEGATE_SEED={seed}\n{deeds}\n\
              rulebook: {expected:?}\n{engine:?}: {answered:?}"
         );
+    }
+}
+
+/// Whom a store has told that a session was handed to it.
+struct Told(broadcast::Receiver<Notice>);
+
+impl Told {
+    /// From now on.
+    fn by(stage: &Stage) -> Self {
+        Self(stage.store.notices())
+    }
+
+    /// Those that were told and not asked for yet.
+    fn already(&mut self) -> Vec<Ticket> {
+        let mut told = Vec::new();
+        loop {
+            match self.0.try_recv() {
+                Ok(Notice::Handed(ticket)) => told.push(ticket),
+                Ok(Notice::Due { .. } | Notice::Missed) => {}
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => panic!("missed {missed}"),
+                Err(_) => return told,
+            }
+        }
+    }
+
+    /// As those before, once they are so many, or when no more come.
+    async fn so_many(&mut self, count: usize) -> Vec<Ticket> {
+        let mut told = self.already();
+        let enough = tokio::time::timeout(TOLD_WITHIN, async {
+            while told.len() < count {
+                tokio::time::sleep(TOLD_EVERY).await;
+                told.extend(self.already());
+            }
+        });
+        let _ = enough.await;
+        told
     }
 }
 

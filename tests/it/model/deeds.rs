@@ -1,9 +1,9 @@
 //! What can be done to a store, and what comes of it.
 
 use telegate::pool::{
-    Ask, Assessment, Credential, Effect, Grant, Invalidation, Lease, LeaseId, NewSession, Policy,
-    PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Secrets, SessionName,
-    SessionView, Span, verdict::Scope,
+    Ask, Assessment, Credential, Departure, Effect, Enqueued, Grant, Invalidation, Lease, LeaseId,
+    NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+    ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
 };
 
 use super::imagination::POOLS;
@@ -13,7 +13,8 @@ use crate::harness::stage::{Answer, Stage, key, labelled, lawful, pool_name};
 #[derive(Clone, Debug)]
 pub(super) enum Deed {
     Tick(Span),
-    Reopen,
+    /// After all who wait have left: another broker knows nobody of them.
+    Reopen(Vec<(PoolName, Departure)>),
     CreatePool(PoolName, Policy),
     UpdatePool(PoolName, PolicyChange),
     DeletePool(PoolName),
@@ -25,6 +26,11 @@ pub(super) enum Deed {
     Reseal(PoolName, SessionName, u8, u8),
     List(PoolName, Option<SessionName>, usize),
     Acquire(PoolName, Ask),
+    Enqueue(PoolName, Ask, Patience),
+    Leave(PoolName, Departure),
+    Tend(PoolName),
+    /// The waiters after so many.
+    ListWaiters(PoolName, usize, usize),
     Undo(LeaseId, u32),
     Renew(LeaseId, &'static str, Option<Span>),
     Release(LeaseId, &'static str, Span, Option<Assessment>),
@@ -49,6 +55,9 @@ pub(super) enum Outcome {
     Removed(Answer<()>),
     Resealed(Answer<bool>),
     Granted(Answer<Grant>),
+    Enqueued(Answer<Enqueued>),
+    Tended(Answer<Option<Span>>),
+    Waiters(Answer<Vec<WaiterView>>),
     Undone(Answer<bool>),
     Renewed(Answer<Lease>),
     Released(Answer<(ReleaseOutcome, Option<Effect>)>),
@@ -66,7 +75,10 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             stage.advance(span);
             Outcome::Done
         }
-        Deed::Reopen => {
+        Deed::Reopen(leave) => {
+            for (pool, departure) in leave {
+                store.leave(&pool, &departure).await.expect("nobody is kept");
+            }
             stage.reopen().await;
             Outcome::Done
         }
@@ -90,6 +102,17 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             Outcome::Resealed(lawful(store.reseal(&pool, &name, &read, new).await))
         }
         Deed::Acquire(pool, ask) => Outcome::Granted(lawful(store.acquire(&pool, ask).await)),
+        Deed::Enqueue(pool, ask, patience) => {
+            Outcome::Enqueued(lawful(store.enqueue(&pool, ask, patience).await))
+        }
+        Deed::Leave(pool, departure) => {
+            store.leave(&pool, &departure).await.expect("nobody is kept");
+            Outcome::Done
+        }
+        Deed::Tend(pool) => Outcome::Tended(lawful(store.tend(&pool).await)),
+        Deed::ListWaiters(pool, after, most) => {
+            Outcome::Waiters(waiters(stage, &pool, after, most).await)
+        }
         Deed::Undo(lease, delivery) => Outcome::Undone(lawful(store.undo(&lease, delivery).await)),
         Deed::Renew(lease, by, ttl) => {
             Outcome::Renewed(lawful(store.renew(&lease, &key(by), ttl).await))
@@ -134,6 +157,26 @@ pub(super) async fn views(stage: &Stage) -> Vec<Outcome> {
         let sessions = stage.store.list_sessions(&pool_name(pool), None, 1000).await;
         seen.push(Outcome::Sessions(lawful(sessions)));
         seen.push(Outcome::Status(lawful(stage.store.status(&pool_name(pool)).await)));
+        seen.push(Outcome::Waiters(waiters(stage, &pool_name(pool), 0, 1000).await));
     }
     seen
+}
+
+/// The waiters of a pool after so many. Their numbers are told by their order alone: an engine
+/// that was opened again may count anew.
+async fn waiters(
+    stage: &Stage,
+    pool: &PoolName,
+    after: usize,
+    most: usize,
+) -> Answer<Vec<WaiterView>> {
+    let mut number = 0;
+    if after > 0 {
+        let before = lawful(stage.store.list_waiters(pool, 0, after).await)?;
+        number = before.last().map_or(0, |waiter| waiter.seq);
+    }
+    let waiters = lawful(stage.store.list_waiters(pool, number, most).await)?;
+    assert!(waiters.iter().all(|waiter| waiter.seq > number), "not after {number}: {waiters:?}");
+    assert!(waiters.is_sorted_by_key(|waiter| waiter.seq), "not in order: {waiters:?}");
+    Ok(waiters.into_iter().map(|waiter| WaiterView { seq: 0, ..waiter }).collect())
 }

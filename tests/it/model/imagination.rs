@@ -1,14 +1,16 @@
 //! How a history thinks of its next deed, so that it meets what was done before.
 
 use telegate::pool::{
-    Ask, Assessment, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession, Policy,
-    PolicyChange, PoolMode, PoolName, RequestTag, Selector, SessionName, Span, Time,
+    Ask, Assessment, Enqueued, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession,
+    Policy, PolicyChange, PoolMode, PoolName, RequestTag, Selector, SessionName, Span, Ticket,
+    Time,
 };
 
 use super::{
     deeds::{Deed, Outcome},
     dice::Dice,
     mishaps,
+    queue::Queue,
 };
 use crate::harness::stage::{holder, key, labelled, lease_id, name, pool_name, secret};
 
@@ -35,6 +37,7 @@ pub(super) struct Imagination {
     asked: Option<(PoolName, Ask, Time)>,
     /// What the leases of a rush end with, and those that have not ended yet.
     rush: Option<(Assessment, Vec<LeaseId>)>,
+    queue: Queue,
     last: Option<Deed>,
 }
 
@@ -51,7 +54,8 @@ impl Imagination {
             planned.push(Deed::CreatePool(pool_name(pool), policy(&mut dice)));
         }
         let (leases, asked, rush, last) = (Vec::new(), None, None, None);
-        Self { dice, planned, sessions, secrets: 0, leases, asked, rush, last }
+        let queue = Queue::default();
+        Self { dice, planned, sessions, secrets: 0, leases, asked, rush, queue, last }
     }
 
     /// The next deed.
@@ -88,6 +92,9 @@ impl Imagination {
         if self.dice.once_in(4) {
             return self.mishap(now);
         }
+        if self.dice.once_in(3) {
+            return self.wait(now);
+        }
         match self.dice.below(100) {
             0..=31 => self.acquire(now),
             32..=51 => Deed::Tick(self.pause()),
@@ -122,16 +129,23 @@ impl Imagination {
                 let modes = [active, active, active, PoolMode::Paused, PoolMode::Draining];
                 Deed::SetMode(self.pool(), *self.dice.pick(&modes))
             }
-            _ if self.dice.once_in(4) => Deed::Reopen,
+            _ if self.dice.once_in(4) => Deed::Reopen(self.queue.all_leave()),
             _ if self.dice.once_in(2) => Deed::UpdatePool(self.pool(), change(&mut self.dice)),
             _ if self.dice.once_in(3) => self.delete(),
             _ => Deed::CreatePool(self.pool_to_make(), policy(&mut self.dice)),
         }
     }
 
-    /// Takes in what came of a deed.
-    pub(super) fn remember(&mut self, deed: &Deed, outcome: &Outcome) {
-        if let (Deed::Acquire(pool, _), Outcome::Granted(Ok(grant))) = (deed, outcome) {
+    /// Takes in what came of a deed, and who was handed something by it.
+    pub(super) fn remember(&mut self, deed: &Deed, outcome: &Outcome, handed: &[Ticket]) {
+        let granted = match (deed, outcome) {
+            (Deed::Acquire(pool, _), Outcome::Granted(Ok(grant))) => Some((pool, grant)),
+            (Deed::Enqueue(pool, ..), Outcome::Enqueued(Ok(Enqueued::Granted(grant)))) => {
+                Some((pool, &**grant))
+            }
+            _ => None,
+        };
+        if let Some((pool, grant)) = granted {
             if self.leases.len() == REMEMBERED {
                 self.leases.remove(0);
             }
@@ -140,7 +154,27 @@ impl Imagination {
                 rushed.push(lease_id(pool, grant));
             }
         }
+        self.queue.remember(deed, outcome, handed);
         self.last = Some(deed.clone());
+    }
+
+    /// What has to do with waiting.
+    fn wait(&mut self, now: Time) -> Deed {
+        if let Some(deed) = self.queue.next(&mut self.dice) {
+            return deed;
+        }
+        match self.dice.below(20) {
+            0..=15 => {
+                let Deed::Acquire(pool, ask) = self.acquire(now) else { unreachable!() };
+                let patience = self.queue.patience(&mut self.dice, &ask);
+                Deed::Enqueue(pool, ask, patience)
+            }
+            16..=17 => Deed::Tend(self.pool()),
+            _ => {
+                let (after, most) = (*self.dice.pick(&[0, 0, 1, 3]), *self.dice.pick(&[1, 2, 100]));
+                Deed::ListWaiters(self.pool(), after, most)
+            }
+        }
     }
 
     fn acquire(&mut self, now: Time) -> Deed {
@@ -201,10 +235,14 @@ impl Imagination {
         if self.dice.once_in(3) {
             self.rush = Some((mishaps::flood(&mut self.dice), Vec::new()));
         } else {
+            // Somebody asks at once, while more is due than one call settles.
+            let next = self.acquire(Time::default());
             let over = self.rush_is_over();
-            self.planned.push(over);
+            self.planned.extend([next, over]);
         }
-        for _ in 0..CROWD {
+        // Now and then with as many behind it, so that more is handed over than one call does.
+        let also_waits = self.dice.once_in(3);
+        for number in 0..if also_waits { 2 * CROWD } else { CROWD } {
             self.secrets += 1;
             let ask = Ask {
                 holder: holder("ann"),
@@ -218,7 +256,13 @@ impl Imagination {
                 secret: secret(self.secrets),
                 retried_for: None,
             };
-            self.planned.push(Deed::Acquire(pool_name("p"), ask));
+            // The last that is planned comes first.
+            self.planned.push(if also_waits && number < CROWD {
+                let patience = self.queue.patience(&mut self.dice, &ask);
+                Deed::Enqueue(pool_name("p"), ask, patience)
+            } else {
+                Deed::Acquire(pool_name("p"), ask)
+            });
         }
         self.planned.push(Deed::SetMode(pool_name("p"), PoolMode::Active));
     }
@@ -306,6 +350,7 @@ fn policy(dice: &mut Dice) -> Policy {
         max_lifetime: Span::secs(*dice.pick(&[60, 70, 86_400])),
         rest: Span(*dice.pick(&[0, 0, 1, 10_000])),
         drain: Span(*dice.pick(&[0, 5_000, 30_000])),
+        max_waiters: *dice.pick(&[3, 1000]),
         escalation: mishaps::escalations(dice),
         ..Policy::default()
     };

@@ -43,7 +43,7 @@ pub use flood::{
     Suspicion, WALK_LIMIT,
 };
 pub use keep::ReleaseOutcome;
-pub use lease::{EndCause, Ended, Holder, Lease, LeaseId, LeaseSecret, RequestTag};
+pub use lease::{EndCause, Ended, Ending, Holder, Lease, LeaseId, LeaseSecret, Mark, RequestTag};
 pub use members::NewSession;
 pub use name::{Fingerprint, KeyId, PoolName, SessionName};
 pub use policy::{Escalations, Policy, PolicyChange, PolicyFault};
@@ -137,6 +137,8 @@ pub struct Pool {
     /// When those who keep the timers were told that something is due.
     announced: Time,
     changes: Vec<Change>,
+    /// The leases that were ended against their holders' will, and nobody was told of yet.
+    endings: Vec<Ending>,
 }
 
 #[derive(Clone, Debug)]
@@ -182,6 +184,7 @@ impl Pool {
             handed: Vec::new(),
             announced: Time::default(),
             changes: Vec::new(),
+            endings: Vec::new(),
         };
         for (record, standing) in sessions {
             pool.insert(record, standing);
@@ -255,7 +258,15 @@ impl Pool {
         let Some(session) = self.sessions.get(name) else { return };
         let mut standing = session.standing.clone();
         self.unindex(name, &session.standing.clone());
+        let held = standing.lease.is_some();
         change(&mut standing);
+        if let (true, Some(Ended { epoch, cause, .. })) =
+            (held && standing.lease.is_none(), &standing.ended)
+            && cause.against_holder()
+        {
+            let (pool, session) = (self.name(), name.clone());
+            self.endings.push(Ending { pool, session, epoch: *epoch, cause: *cause });
+        }
         self.index(name, &standing);
         if let Some(session) = self.sessions.get_mut(name) {
             session.standing = standing;

@@ -4,7 +4,9 @@
 //! clock, and answers only when what it answers is durable. What the rules refuse comes back as
 //! [`Error::Refused`]; everything else in [`Error`] is a broken world.
 
+mod batch;
 pub mod embedded;
+mod notice;
 pub mod redis;
 pub mod sealed;
 
@@ -12,20 +14,25 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use thiserror::Error;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use self::sealed::StoreKeyId;
 use crate::pool::{
-    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
+    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId, Mark,
     NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal,
-    ReleaseOutcome, Secrets, SessionName, SessionView, Span, Ticket, WaiterView, verdict::Scope,
+    ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
+};
+
+pub use self::{
+    batch::BATCH,
+    notice::{Crier, Notice, Notices},
 };
 
 /// What every verb answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a verb has no answer.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum Error {
     /// The rules say no.
     #[error(transparent)]
@@ -85,25 +92,6 @@ pub struct Resealed {
     /// Where to go on: after this name. None at the end.
     pub next: Option<SessionName>,
 }
-
-/// What a broker hears without asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A session was handed to a waiter of this broker, and is to be collected.
-    Handed(Ticket),
-    /// Something that may serve the line of a pool is due, sooner than was known.
-    Due {
-        /// The pool.
-        pool: PoolName,
-        /// How long until then.
-        after: Span,
-    },
-    /// Notices may have been lost: whoever waits asks again.
-    Missed,
-}
-
-/// How many notices a listener may be behind before it misses some.
-pub const NOTICES: usize = 4096;
 
 /// A place where pools are kept. Each verb is atomic, and durable when it answers.
 #[async_trait]
@@ -196,9 +184,6 @@ pub trait Store: Send + Sync + 'static {
         most: usize,
     ) -> Result<Vec<WaiterView>>;
 
-    /// What this broker hears from now on.
-    fn notices(&self) -> broadcast::Receiver<Notice>;
-
     /// Takes back a grant whose `delivery` failed, unless it was the second or there was a second:
     /// its caller may have the other. Tells whether it did.
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool>;
@@ -260,6 +245,27 @@ pub trait Store: Send + Sync + 'static {
     /// Brings an INVALID session back. Refuses: `PoolNotFound`, `SessionNotFound`,
     /// `InappropriateState`.
     async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView>;
+
+    /// Extends leases, each as [`Store::renew`] does, and answers in their order: with one round
+    /// trip for up to [`BATCH`] leases of a pool.
+    async fn renew_all(
+        &self,
+        leases: &[LeaseId],
+        key: &KeyId,
+        ttl: Option<Span>,
+    ) -> Vec<Result<Lease>>;
+
+    /// Tells of each lease whether its key still holds it, with what is left of it as its TTL.
+    /// Batched like [`Store::renew_all`]. Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`.
+    async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>>;
+
+    /// Gives back, for a holder that has vanished, each lease that has not been taken up since it
+    /// was marked, and tells whether it did; the sessions drain. Batched like
+    /// [`Store::renew_all`]. Refuses: `LeaseLost`, `LeaseNotFound`, `NotHolder`.
+    async fn abandon_all(&self, leases: &[(LeaseId, Mark)], key: &KeyId) -> Vec<Result<bool>>;
+
+    /// What this broker hears from now on, whoever did it.
+    fn notices(&self) -> Notices;
 
     /// Whether the store can serve, as it changes.
     fn health(&self) -> watch::Receiver<Health>;

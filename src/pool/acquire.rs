@@ -241,6 +241,7 @@ impl Pool {
                 max_expires_at,
                 ttl,
                 deliveries: 1,
+                renewals: 0,
             });
         });
         let session = &self.sessions[name];

@@ -140,6 +140,7 @@ mod tests {
             max_expires_at: NOW + Span::hours(1),
             ttl: Span::secs(60),
             deliveries: 1,
+            renewals: 0,
         });
     }
 

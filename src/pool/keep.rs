@@ -1,8 +1,8 @@
 //! Keeping and giving back: renew, release, invalidate by lease.
 
 use super::{
-    Assessment, Effect, EndCause, Invalidation, KeyId, Lease, LeaseId, Pool, PoolMode, Refusal,
-    SessionView, Span, Time,
+    Assessment, Effect, EndCause, Invalidation, KeyId, Lease, LeaseId, Mark, Pool, PoolMode,
+    Refusal, SessionView, Span, Time,
 };
 
 /// What a Release did.
@@ -38,9 +38,48 @@ impl Pool {
                 let wished = (now + ttl).min(lease.max_expires_at);
                 lease.expires_at = lease.expires_at.max(wished);
                 lease.ttl = lease.expires_at.since(now);
+                lease.renewals += 1;
             }
         });
         self.held(id, key, now)
+    }
+
+    /// The lease, if its key still holds it, with what is left of it as its TTL. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// `LeaseLost`, `LeaseNotFound`, `NotHolder`.
+    pub fn inspect(&mut self, id: &LeaseId, key: &KeyId, now: Time) -> Result<Lease, Refusal> {
+        self.settle(now);
+        let lease = self.held(id, key, now)?;
+        Ok(Lease { ttl: lease.expires_at.since(now), ..lease })
+    }
+
+    /// Gives a session back for a holder that has vanished, unless the lease has been taken up
+    /// since it was marked. Tells whether it did. The session drains: its holder may have lost the
+    /// broker only, and still be connected.
+    ///
+    /// # Errors
+    ///
+    /// `LeaseLost`, `LeaseNotFound`, `NotHolder`.
+    pub fn abandon(
+        &mut self,
+        id: &LeaseId,
+        key: &KeyId,
+        mark: Mark,
+        now: Time,
+    ) -> Result<bool, Refusal> {
+        self.settle(now);
+        if self.held(id, key, now)?.mark() != mark {
+            return Ok(false);
+        }
+        let policy = &self.record.policy;
+        let rest = policy.rest.max(policy.drain);
+        self.restand(&id.session, |standing| {
+            standing.end_lease(EndCause::Released, now);
+            standing.rest(now, rest);
+        });
+        Ok(true)
     }
 
     /// Gives a session back, after taking note of the error that ended the work, if one did. Twice

@@ -121,6 +121,26 @@ pub struct Lease {
     /// the only one: a caller that repeats its request and hangs up on one of the answers may have
     /// the other.
     pub deliveries: u32,
+    /// How often it was renewed.
+    #[serde(default)]
+    pub renewals: u64,
+}
+
+/// A lease as it was last seen: it changes whenever somebody renews the lease or is given it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// How often it had been renewed.
+    pub renewals: u64,
+    /// How many calls it had been handed to.
+    pub deliveries: u32,
+}
+
+impl Lease {
+    /// The lease as it is seen now.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark { renewals: self.renewals, deliveries: self.deliveries }
+    }
 }
 
 impl Lease {
@@ -155,6 +175,12 @@ impl EndCause {
     pub const fn by_holder(self) -> bool {
         matches!(self, Self::Released | Self::Undone | Self::Surrendered)
     }
+
+    /// Whether somebody else ended it, while its holder may be at work.
+    #[must_use]
+    pub const fn against_holder(self) -> bool {
+        matches!(self, Self::Revoked | Self::Invalidated)
+    }
 }
 
 /// What is remembered of a session's last lease.
@@ -171,6 +197,19 @@ pub struct Ended {
     /// The key that held it. What was kept before that was remembered has none.
     #[serde(default)]
     pub holder: Option<KeyId>,
+}
+
+/// That a lease was ended against its holder's will.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The pool.
+    pub pool: PoolName,
+    /// The session.
+    pub session: SessionName,
+    /// The fencing number of the lease.
+    pub epoch: u64,
+    /// Who ended it.
+    pub cause: EndCause,
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ impl Pool {
         self.serve(now);
         let mut news: Vec<_> =
             std::mem::take(&mut self.handed).into_iter().map(News::Handed).collect();
+        news.extend(std::mem::take(&mut self.endings).into_iter().map(News::Ended));
         if let Some(due) = self.next_due(now) {
             let at = now + due;
             if self.announced <= now || at < self.announced {

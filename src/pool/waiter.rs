@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, Grant, Holder, KeyId, LeaseSecret, Selector, SessionName, Span, Time};
+use super::{Ask, Ending, Grant, Holder, KeyId, LeaseSecret, Selector, SessionName, Span, Time};
 
 /// How long a class waits before it counts as the next better one, so that nobody starves.
 pub const AGEING: Span = Span::secs(30);
@@ -71,13 +71,15 @@ pub struct Place {
     pub next_due: Option<Span>,
 }
 
-/// What others must hear of a pool's line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What others must hear of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// A session was handed to this waiter, and is to be collected.
     Handed(Ticket),
     /// Something is due in this long, sooner than was told before.
     Due(Span),
+    /// A lease was ended against its holder's will.
+    Ended(Ending),
 }
 
 /// A caller that has gone.

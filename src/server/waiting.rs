@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::{Notify, broadcast},
+    sync::Notify,
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
@@ -76,12 +76,7 @@ impl WaitingRoom {
         let weak = Arc::downgrade(&room);
         tokio::spawn(async move {
             let mut notices = notices;
-            loop {
-                let notice = match notices.recv().await {
-                    Ok(notice) => notice,
-                    Err(broadcast::error::RecvError::Lagged(_)) => Notice::Missed,
-                    Err(broadcast::error::RecvError::Closed) => return,
-                };
+            while let Some(notice) = notices.next().await {
                 let Some(room) = weak.upgrade() else { return };
                 room.hear(notice);
             }
@@ -127,6 +122,7 @@ impl WaitingRoom {
                 }
             }
             Notice::Due { pool, after } => self.due(&pool, after),
+            Notice::LeaseEnded(_) => {}
             Notice::Missed => {
                 let all: Vec<_> = self.parked().seats.values().cloned().collect();
                 tokio::spawn(async move {

@@ -13,18 +13,22 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 pub use self::journal::Durability;
 use self::journal::{Journal, Write};
-use super::{Error, Health, NOTICES, Notice, Result, Store};
+use super::{
+    Error, Health, Notice, Notices, Result, Store,
+    batch::{batches, in_order},
+    notice::Crier,
+};
 use crate::{
     clock::Clock,
     pool::{
         Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-        NewSession, News, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
-        Realm, Refusal, ReleaseOutcome, Secrets, SessionName, SessionView, Span, Time, WaiterView,
-        verdict::Scope,
+        Mark, NewSession, Patience, Policy, PolicyChange, Pool, PoolMode, PoolName, PoolStatus,
+        PoolView, Realm, Refusal, ReleaseOutcome, Secrets, SessionName, SessionView, Span, Time,
+        WaiterView, verdict::Scope,
     },
 };
 
@@ -35,7 +39,7 @@ pub struct EmbeddedStore {
     journal: Journal,
     clock: Clock,
     health: watch::Receiver<Health>,
-    notices: broadcast::Sender<Notice>,
+    crier: Crier,
 }
 
 /// What the deeds run on.
@@ -58,9 +62,9 @@ impl EmbeddedStore {
     pub fn open(path: &Path, clock: Clock, durability: Durability) -> Result<Self> {
         let (file, realm, seen) = journal::open(path, durability)?;
         let memory = Arc::new(Mutex::new(Memory::Up(realm)));
-        let (notices, _) = broadcast::channel(NOTICES);
-        let (journal, health) = Journal::start(file, Arc::clone(&memory), notices.clone());
-        Ok(Self { memory, journal, clock: clock.not_before(seen), health, notices })
+        let crier = Crier::default();
+        let (journal, health) = Journal::start(file, Arc::clone(&memory), crier.clone());
+        Ok(Self { memory, journal, clock: clock.not_before(seen), health, crier })
     }
 
     /// Does a deed on all pools and waits until what it changed is durable.
@@ -76,14 +80,15 @@ impl EmbeddedStore {
             };
             let now = self.clock.now();
             let answer = deed(realm, now);
-            let news: Vec<_> = realm.serve(now).into_iter().map(notice).collect();
+            let news = realm.serve(now).into_iter();
+            let news: Vec<_> = news.map(|(pool, news)| Notice::of(pool, news)).collect();
             let writes = Write::of(realm.take_changes())?;
             // Sent under the lock, so that the file sees the deeds in their order.
             // One that changed nothing may tell of what is not durable yet, so it waits too.
             let is_told = writes.is_empty() && self.journal.is_idle();
             if is_told {
                 for notice in news {
-                    let _ = self.notices.send(notice);
+                    self.crier.cry(notice);
                 }
                 (answer, None)
             } else {
@@ -100,7 +105,7 @@ impl EmbeddedStore {
     async fn in_pool<T>(
         &self,
         pool: &PoolName,
-        deed: impl FnOnce(&mut crate::pool::Pool, Time) -> Result<T, Refusal> + Send,
+        deed: impl FnOnce(&mut Pool, Time) -> Result<T, Refusal> + Send,
     ) -> Result<T> {
         self.deed(|realm, now| deed(realm.pool(pool)?, now)).await
     }
@@ -109,20 +114,34 @@ impl EmbeddedStore {
     async fn with_lease<T>(
         &self,
         lease: &LeaseId,
-        deed: impl FnOnce(&mut crate::pool::Pool, Time) -> Result<T, Refusal> + Send,
+        deed: impl FnOnce(&mut Pool, Time) -> Result<T, Refusal> + Send,
     ) -> Result<T> {
         self.deed(|realm, now| {
             deed(realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?, now)
         })
         .await
     }
-}
 
-/// What others must hear of a pool, as they hear it.
-fn notice((pool, news): (PoolName, News)) -> Notice {
-    match news {
-        News::Handed(ticket) => Notice::Handed(ticket),
-        News::Due(after) => Notice::Due { pool, after },
+    /// Does a deed on each of some leases, of which many come with each visit to the memory.
+    async fn on_each<L: Sync, T: Send>(
+        &self,
+        leases: &[L],
+        id: impl Fn(&L) -> &LeaseId + Sync,
+        deed: impl Fn(&mut Pool, &L, Time) -> Result<T, Refusal> + Sync,
+    ) -> Vec<Result<T>> {
+        let mut answered = Vec::new();
+        for batch in batches(leases.iter().map(|lease| &id(lease).pool)) {
+            let visit = self.deed(|realm, now| {
+                let each = |place: &usize| {
+                    let pool = realm.pool(&batch.pool).map_err(|_| Refusal::LeaseNotFound)?;
+                    Ok(deed(pool, &leases[*place], now)?)
+                };
+                Ok(batch.places.iter().map(each).collect())
+            });
+            let answers = visit.await;
+            answered.push((batch, answers));
+        }
+        in_order(answered)
     }
 }
 
@@ -233,10 +252,6 @@ impl Store for EmbeddedStore {
         self.in_pool(pool, |pool, now| Ok(pool.waiters(after, most, now))).await
     }
 
-    fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.notices.subscribe()
-    }
-
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
         let undone =
             self.in_pool(&lease.pool, |pool, now| Ok(pool.undo(lease, delivery, now))).await;
@@ -310,6 +325,30 @@ impl Store for EmbeddedStore {
 
     async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
         self.in_pool(pool, |pool, now| pool.restore(session, now)).await
+    }
+
+    async fn renew_all(
+        &self,
+        leases: &[LeaseId],
+        key: &KeyId,
+        ttl: Option<Span>,
+    ) -> Vec<Result<Lease>> {
+        self.on_each(leases, |id| id, |pool, id, now| pool.renew(id, key, ttl, now)).await
+    }
+
+    async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>> {
+        self.on_each(leases, |id| id, |pool, id, now| pool.inspect(id, key, now)).await
+    }
+
+    async fn abandon_all(&self, leases: &[(LeaseId, Mark)], key: &KeyId) -> Vec<Result<bool>> {
+        let deed = |pool: &mut Pool, (id, mark): &(LeaseId, Mark), now: Time| {
+            pool.abandon(id, key, *mark, now)
+        };
+        self.on_each(leases, |(id, _)| id, deed).await
+    }
+
+    fn notices(&self) -> Notices {
+        self.crier.listen()
     }
 
     fn health(&self) -> watch::Receiver<Health> {

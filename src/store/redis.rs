@@ -6,6 +6,7 @@
 
 mod amend;
 mod argument;
+mod batches;
 mod credentials;
 mod ear;
 mod fault;
@@ -22,10 +23,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use tokio::{
-    runtime::Handle,
-    sync::{broadcast, watch},
-};
+use tokio::{runtime::Handle, sync::watch};
 
 use self::{
     argument::{Call, PackedAsk, PackedError, PackedWait, hex, millis, mode_name, pack},
@@ -36,10 +34,10 @@ use self::{
     scripts::Verb,
     witness::Witnesses,
 };
-use super::{Error, Health, Notice, Result, Store};
+use super::{Error, Health, Notices, Result, Store};
 use crate::pool::{
     Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-    LeaseSecret, NewSession, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+    LeaseSecret, Mark, NewSession, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
     Refusal, ReleaseOutcome, Secrets, SessionName, SessionState, SessionView, Span, WaiterView,
     verdict::Scope,
 };
@@ -75,7 +73,7 @@ impl RedisStore {
     pub async fn connect(options: Options) -> Result<Self> {
         let keys = Keys::new(&options);
         let witnesses = Arc::new(Witnesses::new(keys.clone()));
-        let ear = Arc::new(Ear::new(&options));
+        let ear = Arc::new(Ear::open(&options).await?);
         let link = Link::open(&options, Arc::clone(&ear), Arc::clone(&witnesses)).await?;
         Ok(Self { inner: Arc::new(Inner { link, keys, ear, witnesses }) })
     }
@@ -315,10 +313,6 @@ impl Store for RedisStore {
         self.run(call).await?.waiters(About::pool(pool))
     }
 
-    fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.inner.ear.listen()
-    }
-
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
         let mut patience = Patience::new();
         let call = self.lease_call(Verb::Undo, lease).with(delivery.to_string());
@@ -439,12 +433,34 @@ impl Store for RedisStore {
         reply.session_view(About { wanted: RESTORABLE, ..About::session(pool, session) })
     }
 
+    async fn renew_all(
+        &self,
+        leases: &[LeaseId],
+        key: &KeyId,
+        ttl: Option<Span>,
+    ) -> Vec<Result<Lease>> {
+        self.extend_all(leases, key, ttl).await
+    }
+
+    async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>> {
+        self.look_at_all(leases, key).await
+    }
+
+    async fn abandon_all(&self, leases: &[(LeaseId, Mark)], key: &KeyId) -> Vec<Result<bool>> {
+        self.give_up_all(leases, key).await
+    }
+
+    fn notices(&self) -> Notices {
+        self.inner.ear.listen()
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.inner.link.health()
     }
 
     async fn close(&self) {
         self.inner.link.close();
+        self.inner.ear.close();
     }
 }
 

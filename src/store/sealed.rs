@@ -12,10 +12,7 @@ mod rotation;
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use tokio::{
-    sync::{broadcast, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::{
     form::OVERHEAD,
@@ -25,10 +22,10 @@ use self::{
     form::{Field, Place, Stuck},
     ring::Ring,
 };
-use super::{Error, Health, Notice, Resealed, Result, Store};
+use super::{Error, Health, Notices, Resealed, Result, Store};
 use crate::pool::{
     Ask, Assessment, Credential, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease,
-    LeaseId, LeaseSecret, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName,
+    LeaseId, LeaseSecret, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName,
     PoolStatus, PoolView, ReleaseOutcome, Secrets, SessionName, SessionRecord, SessionView, Span,
     WaiterView, verdict::Scope,
 };
@@ -340,10 +337,6 @@ impl Store for SealedStore {
         self.inner.list_waiters(pool, after, most).await
     }
 
-    fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.inner.notices()
-    }
-
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
         self.inner.undo(lease, delivery).await
     }
@@ -405,6 +398,27 @@ impl Store for SealedStore {
 
     async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
         Ok(self.show_one(pool, self.inner.restore(pool, session).await?))
+    }
+
+    async fn renew_all(
+        &self,
+        leases: &[LeaseId],
+        key: &KeyId,
+        ttl: Option<Span>,
+    ) -> Vec<Result<Lease>> {
+        self.inner.renew_all(leases, key, ttl).await
+    }
+
+    async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>> {
+        self.inner.inspect_all(leases, key).await
+    }
+
+    async fn abandon_all(&self, leases: &[(LeaseId, Mark)], key: &KeyId) -> Vec<Result<bool>> {
+        self.inner.abandon_all(leases, key).await
+    }
+
+    fn notices(&self) -> Notices {
+        self.inner.notices()
     }
 
     fn health(&self) -> watch::Receiver<Health> {

@@ -29,6 +29,7 @@ macro_rules! law {
 
 mod accounts;
 mod amends;
+mod batches;
 mod choice;
 mod cool_downs;
 mod durability;
@@ -38,6 +39,7 @@ mod flood_wait;
 mod grants;
 mod invalidation;
 mod members;
+mod notices;
 mod operator;
 mod pools;
 mod refusals;

@@ -19,8 +19,10 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use telegate::{pool::Ticket, store::Notice};
-use tokio::sync::broadcast;
+use telegate::{
+    pool::Ticket,
+    store::{Notice, Notices},
+};
 
 use self::{
     deeds::{Deed, play, views},
@@ -126,6 +128,12 @@ async fn the_histories_meet_every_outcome() {
         "Undone(Ok(true))",
         "Undone(Ok(false))",
         "Removed(Ok(()))",
+        "Abandoned([Ok(true)",
+        "Abandoned([Ok(false)",
+        "Abandoned([Err(LeaseLost",
+        "Abandoned([Err(NotHolder",
+        "Kept([Ok(Lease",
+        "Kept([Err(PoolDraining",
         "Resealed(Ok(true))",
         "Resealed(Ok(false))",
         "Released(Ok((Released, None)))",
@@ -233,7 +241,7 @@ fn alike<T: PartialEq + Debug>(
 }
 
 /// Whom a store has told that a session was handed to it.
-struct Told(broadcast::Receiver<Notice>);
+struct Told(Notices);
 
 impl Told {
     /// From now on.
@@ -244,14 +252,12 @@ impl Told {
     /// Those that were told and not asked for yet.
     fn already(&mut self) -> Vec<Ticket> {
         let mut told = Vec::new();
-        loop {
-            match self.0.try_recv() {
-                Ok(Notice::Handed(ticket)) => told.push(ticket),
-                Ok(Notice::Due { .. } | Notice::Missed) => {}
-                Err(broadcast::error::TryRecvError::Lagged(missed)) => panic!("missed {missed}"),
-                Err(_) => return told,
+        while let Some(notice) = self.0.try_next() {
+            if let Notice::Handed(ticket) = notice {
+                told.push(ticket);
             }
         }
+        told
     }
 
     /// As those before, once they are so many, or when no more come.

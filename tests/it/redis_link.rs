@@ -2,6 +2,7 @@
 //! back, be the wrong one. What a retry can hide reaches no caller, and nothing is lent twice.
 
 mod lost;
+mod notices;
 mod proxy;
 
 use std::{

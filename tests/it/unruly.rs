@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use telegate::{
     pool::{
         Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-        NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+        Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
         ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
     },
-    store::{Error, Health, Notice, Resealed, Result, Store},
+    store::{Error, Health, Notices, Resealed, Result, Store},
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -183,10 +183,6 @@ impl Store for Unruly {
         self.inner.list_waiters(pool, after, most).await
     }
 
-    fn notices(&self) -> tokio::sync::broadcast::Receiver<Notice> {
-        self.inner.notices()
-    }
-
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
         self.inner.undo(lease, delivery).await
     }
@@ -247,6 +243,27 @@ impl Store for Unruly {
 
     async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
         self.inner.restore(pool, session).await
+    }
+
+    async fn renew_all(
+        &self,
+        leases: &[LeaseId],
+        key: &KeyId,
+        ttl: Option<Span>,
+    ) -> Vec<Result<Lease>> {
+        self.inner.renew_all(leases, key, ttl).await
+    }
+
+    async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>> {
+        self.inner.inspect_all(leases, key).await
+    }
+
+    async fn abandon_all(&self, leases: &[(LeaseId, Mark)], key: &KeyId) -> Vec<Result<bool>> {
+        self.inner.abandon_all(leases, key).await
+    }
+
+    fn notices(&self) -> Notices {
+        self.inner.notices()
     }
 
     fn health(&self) -> watch::Receiver<Health> {

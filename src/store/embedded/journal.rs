@@ -19,7 +19,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::{
     Memory, lock,
@@ -29,7 +29,7 @@ use crate::{
     pool::{
         Pool, PoolChange, PoolName, PoolRecord, Realm, SessionName, SessionRecord, Standing, Time,
     },
-    store::{Error, Health, Notice, Result},
+    store::{Crier, Error, Health, Notice, Result},
 };
 
 /// "TGAT": marks the file as ours.
@@ -128,12 +128,12 @@ impl Journal {
     pub(super) fn start(
         file: OpenFile,
         memory: Arc<Mutex<Memory>>,
-        notices: broadcast::Sender<Notice>,
+        crier: Crier,
     ) -> (Self, watch::Receiver<Health>) {
         let (messages, inbox) = mpsc::channel();
         let (health, watcher) = watch::channel(Health::Up);
         let pending = Arc::default();
-        let writer = Writer { file, inbox, memory, health, notices, pending: Arc::clone(&pending) };
+        let writer = Writer { file, inbox, memory, health, crier, pending: Arc::clone(&pending) };
         thread::Builder::new()
             .name("telegate-store".into())
             .spawn(move || writer.run())
@@ -174,7 +174,7 @@ struct Writer {
     inbox: mpsc::Receiver<Message>,
     memory: Arc<Mutex<Memory>>,
     health: watch::Sender<Health>,
-    notices: broadcast::Sender<Notice>,
+    crier: Crier,
     pending: Arc<AtomicUsize>,
 }
 
@@ -187,7 +187,7 @@ impl Writer {
                     Ok(()) => {
                         self.pending.fetch_sub(entries.len(), Ordering::SeqCst);
                         for notice in entries.iter_mut().flat_map(|entry| entry.news.drain(..)) {
-                            let _ = self.notices.send(notice);
+                            self.crier.cry(notice);
                         }
                         acknowledge(entries, &Ok(()));
                     }
@@ -247,7 +247,7 @@ impl Writer {
                     self.pending.fetch_sub(failed, Ordering::SeqCst);
                     self.health.send_replace(Health::Up);
                     // Those who waited stood in the memory only.
-                    let _ = self.notices.send(Notice::Missed);
+                    self.crier.cry(Notice::Missed);
                     tracing::info!("the store's file can be written again");
                     return close;
                 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::scripts::Verb;
 use crate::pool::{
-    Ask, Assessment, Escalations, InvalidReason, Labels, Patience, PoolMode, Requirement, Selector,
-    SessionName, Span, Time,
+    Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Patience, PoolMode, Requirement,
+    Selector, SessionName, Span, Time,
     verdict::{Action, Reach, Scope, Term},
 };
 
@@ -31,6 +31,12 @@ impl Call {
     pub(super) fn with(mut self, arg: impl Into<Vec<u8>>) -> Self {
         self.args.push(arg.into());
         self
+    }
+
+    /// Adds a lease as the deeds on many take it.
+    #[must_use]
+    pub(super) fn lease(self, lease: &LeaseId) -> Self {
+        self.with(lease.session.as_str()).with(lease.secret.to_hex())
     }
 
     /// Adds an argument that the script unpacks.

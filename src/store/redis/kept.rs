@@ -46,6 +46,8 @@ struct KeptLease {
     max_expires_at: Time,
     ttl: Span,
     deliveries: u32,
+    #[serde(default)]
+    renewals: u64,
 }
 
 #[derive(Deserialize)]
@@ -219,6 +221,7 @@ impl KeptLease {
             max_expires_at: self.max_expires_at,
             ttl: self.ttl,
             deliveries: self.deliveries,
+            renewals: self.renewals,
         })
     }
 }

@@ -115,7 +115,7 @@ impl Link {
         ear: Arc<Ear>,
         witnesses: Arc<Witnesses>,
     ) -> Result<Self> {
-        let dialer = Dialer::new(options, Arc::clone(&ear))?;
+        let dialer = Dialer::new(options)?;
         let wire = dialer.dial(None).await?;
         let (state, state_seen) = watch::channel(State::Up(Arc::new(wire)));
         let (health, health_seen) = watch::channel(Health::Up);
@@ -261,7 +261,8 @@ impl Keeper {
             let wire = self.redial(&peer, since, &lost).await;
             self.state.send_replace(State::Up(Arc::new(wire)));
             self.health.send_replace(Health::Up);
-            self.ear.missed();
+            // Perhaps to another server.
+            self.ear.anew();
             tracing::info!(after_ms = since.elapsed().as_millis(), "Redis is connected again");
         }
     }

@@ -174,6 +174,11 @@ impl Reply {
         kept::effect(&self.bytes()?, at).map(Some)
     }
 
+    /// `{each, answer, ...}`
+    pub(super) fn each(self, about: About) -> Result<Vec<Self>> {
+        self.expect("each", about)?.fields.map(Self::read).collect()
+    }
+
     /// `{names, name, ...}`
     pub(super) fn pool_names(self) -> Result<Vec<PoolName>> {
         let name = |value| {

@@ -12,7 +12,7 @@ use redis::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{argument::Call, ear::Ear, fault::Fault, options::Options, scripts::Scripts};
+use super::{argument::Call, fault::Fault, options::Options, scripts::Scripts};
 use crate::store::{Error, Result};
 
 /// For how long connecting may take, checks and scripts included.
@@ -26,7 +26,6 @@ const OLDEST: (u32, u32) = (6, 2);
 pub(super) struct Dialer {
     client: Client,
     scripts: Arc<Scripts>,
-    ear: Arc<Ear>,
 }
 
 /// One connection.
@@ -68,10 +67,10 @@ impl Loss {
 }
 
 impl Dialer {
-    pub(super) fn new(options: &Options, ear: Arc<Ear>) -> Result<Self> {
+    pub(super) fn new(options: &Options) -> Result<Self> {
         let client = Client::open(options.connection_info()?)
             .map_err(|error| Error::Broken(format!("the Redis URL is not usable: {error}")))?;
-        Ok(Self { client, scripts: Arc::new(Scripts::new(options.clock)), ear })
+        Ok(Self { client, scripts: Arc::new(Scripts::new(options.clock)) })
     }
 
     /// Connects, sees that the server will do, drops the connection before, loads the scripts.
@@ -86,7 +85,7 @@ impl Dialer {
 
     async fn dial_unbounded(&self, before: Option<&Peer>) -> Result<Wire> {
         let loss = Arc::new(Loss::default());
-        let (told, ear) = (Arc::clone(&loss), Arc::clone(&self.ear));
+        let told = Arc::clone(&loss);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
@@ -95,7 +94,6 @@ impl Dialer {
                 if push.kind == PushKind::Disconnection {
                     told.tell("the connection ended");
                 }
-                ear.hear(&push);
                 Ok::<(), SendError>(())
             });
         let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
@@ -114,7 +112,6 @@ impl Dialer {
         if let Some(before) = before.filter(|before| before.run == run) {
             drop_peer(&mut connection, before).await?;
         }
-        self.ear.attach(&mut connection).await.map_err(|error| unusable(&error))?;
         let wire =
             Wire { connection, scripts: Arc::clone(&self.scripts), peer: Peer { run, id }, loss };
         wire.load().await.map_err(|error| unusable(&error))?;
@@ -219,7 +216,7 @@ fn forgets(info: &str) -> bool {
 }
 
 /// What an error means while connecting.
-fn unusable(error: &RedisError) -> Error {
+pub(super) fn unusable(error: &RedisError) -> Error {
     if error.kind() == ErrorKind::RESP3NotSupported {
         let (major, minor) = OLDEST;
         return Error::Broken(format!("this Redis is too old; {major}.{minor} or newer is needed"));

@@ -20,6 +20,7 @@ law! {
             max_expires_at: t.now() + Span::hours(24),
             ttl: Span::secs(90),
             deliveries: 1,
+            renewals: 0,
         };
         assert_eq!(grant.lease, expected);
         assert_eq!(grant.at, t.now());

@@ -15,6 +15,7 @@ law! {
         let mut expected = before;
         expected.ttl = Span::secs(90);
         expected.expires_at = t.now() + Span::secs(90);
+        expected.renewals = 1;
         assert_eq!(renewed, expected);
         assert_eq!(t.standing("a").await.lease, Some(expected));
         t.advance(Span::secs(89));

@@ -10,9 +10,8 @@ use telegate::{
         Ask, Departure, Enqueued, Holder, LeaseId, Patience, Policy, PoolMode, Priority, Refusal,
         RequestTag, Selector, Span, Ticket, Time,
     },
-    store::Notice,
+    store::{Notice, Notices},
 };
-use tokio::sync::broadcast;
 
 use crate::harness::{
     eventually,
@@ -25,7 +24,7 @@ use crate::harness::{
 /// The waiters of a table, by their names in it.
 struct Room<'a> {
     stage: &'a Stage,
-    notices: broadcast::Receiver<Notice>,
+    notices: Notices,
     tickets: HashMap<String, (Ask, Patience)>,
     leases: HashMap<String, LeaseId>,
 }
@@ -199,7 +198,7 @@ impl Room<'_> {
 
     /// Who was told and not asked for yet.
     fn told_already(&mut self) -> Option<String> {
-        while let Ok(notice) = self.notices.try_recv() {
+        while let Some(notice) = self.notices.try_next() {
             let Notice::Handed(ticket) = notice else { continue };
             let told = self.tickets.iter().find(|(_, waiter)| waiter.1.ticket == ticket);
             return Some(told.expect("a ticket of this table").0.clone());

@@ -10,13 +10,13 @@ use telegate::{
     clock::Clock,
     pool::{
         Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-        NewSession, News, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+        Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
         Realm, Refusal, ReleaseOutcome, Secrets, SessionName, SessionView, Span, Time, WaiterView,
         verdict::Scope,
     },
-    store::{Health, NOTICES, Notice, Result, Store},
+    store::{Crier, Health, Notice, Notices, Result, Store},
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 /// What the engines are compared with.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Rulebook {
     realm: Mutex<Realm>,
     clock: Clock,
     health: watch::Sender<Health>,
-    notices: broadcast::Sender<Notice>,
+    crier: Crier,
 }
 
 impl Rulebook {
@@ -34,13 +34,13 @@ impl Rulebook {
             realm: Mutex::default(),
             clock,
             health: watch::Sender::new(Health::Up),
-            notices: broadcast::Sender::new(NOTICES),
+            crier: Crier::default(),
         }
     }
 
     fn realm(&self) -> Deed<'_> {
         let realm = self.realm.lock().unwrap_or_else(PoisonError::into_inner);
-        Deed { realm, now: self.clock.now(), notices: &self.notices }
+        Deed { realm, now: self.clock.now(), crier: &self.crier }
     }
 }
 
@@ -48,7 +48,7 @@ impl Rulebook {
 struct Deed<'a> {
     realm: MutexGuard<'a, Realm>,
     now: Time,
-    notices: &'a broadcast::Sender<Notice>,
+    crier: &'a Crier,
 }
 
 impl Deref for Deed<'_> {
@@ -68,10 +68,7 @@ impl DerefMut for Deed<'_> {
 impl Drop for Deed<'_> {
     fn drop(&mut self) {
         for (pool, news) in self.realm.serve(self.now) {
-            let _ = self.notices.send(match news {
-                News::Handed(ticket) => Notice::Handed(ticket),
-                News::Due(after) => Notice::Due { pool, after },
-            });
+            self.crier.cry(Notice::of(pool, news));
         }
         drop(self.realm.take_changes());
     }
@@ -170,10 +167,6 @@ impl Store for Rulebook {
         Ok(self.realm().pool(pool)?.waiters(after, most, self.clock.now()))
     }
 
-    fn notices(&self) -> broadcast::Receiver<Notice> {
-        self.notices.subscribe()
-    }
-
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
         let mut realm = self.realm();
         let Ok(pool) = realm.pool(&lease.pool) else { return Ok(false) };
@@ -246,6 +239,41 @@ impl Store for Rulebook {
 
     async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
         Ok(self.realm().pool(pool)?.restore(session, self.clock.now())?)
+    }
+
+    async fn renew_all(
+        &self,
+        leases: &[LeaseId],
+        key: &KeyId,
+        ttl: Option<Span>,
+    ) -> Vec<Result<Lease>> {
+        let mut answers = Vec::new();
+        for lease in leases {
+            answers.push(self.renew(lease, key, ttl).await);
+        }
+        answers
+    }
+
+    async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>> {
+        let (mut realm, now) = (self.realm(), self.clock.now());
+        let mut inspect = |lease: &LeaseId| {
+            let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
+            Ok(pool.inspect(lease, key, now)?)
+        };
+        leases.iter().map(&mut inspect).collect()
+    }
+
+    async fn abandon_all(&self, leases: &[(LeaseId, Mark)], key: &KeyId) -> Vec<Result<bool>> {
+        let (mut realm, now) = (self.realm(), self.clock.now());
+        let mut abandon = |(lease, mark): &(LeaseId, Mark)| {
+            let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
+            Ok(pool.abandon(lease, key, *mark, now)?)
+        };
+        leases.iter().map(&mut abandon).collect()
+    }
+
+    fn notices(&self) -> Notices {
+        self.crier.listen()
     }
 
     fn health(&self) -> watch::Receiver<Health> {

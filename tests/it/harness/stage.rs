@@ -12,9 +12,9 @@ use telegate::{
     clock::Clock,
     pool::{
         Ask, Credential, Fingerprint, Grant, Holder, InvalidReason, Invalidation, KeyId, Labels,
-        Lease, LeaseId, LeaseSecret, NewSession, Policy, PoolMode, PoolName, PoolStatus, PoolView,
-        Refusal, ReleaseOutcome, RequestTag, Selector, SessionName, SessionState, SessionView,
-        Span, Standing, Time,
+        Lease, LeaseId, LeaseSecret, Mark, NewSession, Policy, PoolMode, PoolName, PoolStatus,
+        PoolView, Refusal, ReleaseOutcome, RequestTag, Selector, SessionName, SessionState,
+        SessionView, Span, Standing, Time,
     },
     store::{
         self, Error, Health, Store,
@@ -188,6 +188,25 @@ impl Stage {
         lawful(self.store.renew(lease, &key(by), None).await)
     }
 
+    /// Renews many by the default TTL.
+    pub(crate) async fn renew_all(&self, leases: &[LeaseId]) -> Vec<Answer<Lease>> {
+        let answers = self.store.renew_all(leases, &key(ANN), None).await;
+        answers.into_iter().map(lawful).collect()
+    }
+
+    /// Looks whether Ann still holds leases.
+    pub(crate) async fn inspect_all(&self, leases: &[LeaseId]) -> Vec<Answer<Lease>> {
+        let answers = self.store.inspect_all(leases, &key(ANN)).await;
+        answers.into_iter().map(lawful).collect()
+    }
+
+    /// Gives back for a holder that has vanished.
+    pub(crate) async fn abandon(&self, lease: &LeaseId, mark: Mark) -> Answer<bool> {
+        let answers = self.store.abandon_all(&[(lease.clone(), mark)], &key(ANN)).await;
+        let [answer] = answers.try_into().expect("an answer for each lease");
+        lawful(answer)
+    }
+
     /// Gives back.
     pub(crate) async fn release(&self, lease: &LeaseId) -> Answer<ReleaseOutcome> {
         self.release_to_rest(lease, Span::ZERO).await
@@ -268,20 +287,29 @@ impl Place {
     }
 
     async fn connect(&self) -> Arc<dyn Store> {
-        let store: Arc<dyn Store> = match self {
-            Self::Nowhere { clock } => Arc::new(Rulebook::new(clock.clone())),
-            Self::File { dir, clock } => {
-                let path = dir.path().join("store");
-                let store = EmbeddedStore::open(&path, clock.clone(), Durability::Process);
-                Arc::new(store.expect("the file can be opened"))
-            }
-            Self::Prefix { server, name } => {
-                let mut options = Options::new(&server.url());
-                options.prefix.clone_from(name);
-                options.clock = ClockSource::Key;
-                Arc::new(RedisStore::connect(options).await.expect("Redis can be reached"))
-            }
-        };
+        let store: Arc<dyn Store> =
+            match self {
+                Self::Nowhere { clock } => Arc::new(Rulebook::new(clock.clone())),
+                Self::File { dir, clock } => {
+                    let path = dir.path().join("store");
+                    let store = EmbeddedStore::open(&path, clock.clone(), Durability::Process);
+                    Arc::new(store.expect("the file can be opened"))
+                }
+                Self::Prefix { server, name } => {
+                    let mut options = Options::new(&server.url());
+                    options.prefix.clone_from(name);
+                    options.clock = ClockSource::Key;
+                    // Many stages are built at once, and a connection has its time.
+                    let patience = Duration::from_secs(20);
+                    let store = eventually("Redis can be reached", patience, async || {
+                        match RedisStore::connect(options.clone()).await {
+                            Err(Error::Unavailable(_)) => None,
+                            answer => Some(answer.expect("it will do")),
+                        }
+                    });
+                    Arc::new(store.await)
+                }
+            };
         let health = store.health();
         eventually("the store serves", Duration::from_secs(20), async || {
             (*health.borrow() == Health::Up).then_some(())

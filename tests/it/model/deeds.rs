@@ -2,7 +2,7 @@
 
 use telegate::pool::{
     Ask, Assessment, Credential, Departure, Effect, Enqueued, Grant, Invalidation, Lease, LeaseId,
-    NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
+    Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
     ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
 };
 
@@ -33,6 +33,9 @@ pub(super) enum Deed {
     ListWaiters(PoolName, usize, usize),
     Undo(LeaseId, u32),
     Renew(LeaseId, &'static str, Option<Span>),
+    RenewAll(Vec<LeaseId>, &'static str, Option<Span>),
+    InspectAll(Vec<LeaseId>, &'static str),
+    AbandonAll(Vec<(LeaseId, Mark)>, &'static str),
     Release(LeaseId, &'static str, Span, Option<Assessment>),
     Report(LeaseId, &'static str, Assessment),
     Afflict(PoolName, i64, &'static str, Assessment),
@@ -60,6 +63,8 @@ pub(super) enum Outcome {
     Waiters(Answer<Vec<WaiterView>>),
     Undone(Answer<bool>),
     Renewed(Answer<Lease>),
+    Kept(Vec<Answer<Lease>>),
+    Abandoned(Vec<Answer<bool>>),
     Released(Answer<(ReleaseOutcome, Option<Effect>)>),
     Reported(Answer<Effect>),
     Afflicted(Answer<u32>),
@@ -116,6 +121,18 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::Undo(lease, delivery) => Outcome::Undone(lawful(store.undo(&lease, delivery).await)),
         Deed::Renew(lease, by, ttl) => {
             Outcome::Renewed(lawful(store.renew(&lease, &key(by), ttl).await))
+        }
+        Deed::RenewAll(leases, by, ttl) => {
+            let kept = store.renew_all(&leases, &key(by), ttl).await;
+            Outcome::Kept(kept.into_iter().map(lawful).collect())
+        }
+        Deed::InspectAll(leases, by) => {
+            let kept = store.inspect_all(&leases, &key(by)).await;
+            Outcome::Kept(kept.into_iter().map(lawful).collect())
+        }
+        Deed::AbandonAll(leases, by) => {
+            let abandoned = store.abandon_all(&leases, &key(by)).await;
+            Outcome::Abandoned(abandoned.into_iter().map(lawful).collect())
         }
         Deed::Release(lease, by, rest, error) => {
             let released = store.release(&lease, &key(by), rest, error.as_ref()).await;

@@ -1,7 +1,7 @@
 //! How a history thinks of its next deed, so that it meets what was done before.
 
 use telegate::pool::{
-    Ask, Assessment, Enqueued, Fingerprint, InvalidReason, Invalidation, LeaseId, NewSession,
+    Ask, Assessment, Enqueued, Fingerprint, InvalidReason, Invalidation, LeaseId, Mark, NewSession,
     Policy, PolicyChange, PoolMode, PoolName, RequestTag, Selector, SessionName, Span, Ticket,
     Time,
 };
@@ -103,7 +103,8 @@ impl Imagination {
                 let error = self.dice.once_in(3).then(|| mishaps::error(&mut self.dice, now));
                 Deed::Release(self.lease(), self.key(), Span(rest), error)
             }
-            64..=71 => Deed::Renew(self.lease(), self.key(), ttl(&mut self.dice)),
+            64..=68 => Deed::Renew(self.lease(), self.key(), ttl(&mut self.dice)),
+            69..=71 => self.keep(),
             72..=75 => Deed::Undo(self.lease(), *self.dice.pick(&[1, 1, 2, 3])),
             76..=77 => Deed::Surrender(self.lease(), self.why()),
             78..=79 => Deed::Invalidate(self.pool(), self.session(), self.why()),
@@ -226,6 +227,22 @@ impl Imagination {
             _ => {
                 let session = (!self.dice.once_in(4)).then(|| self.session());
                 Deed::ClearCoolDown(self.pool(), session, mishaps::scope(&mut self.dice))
+            }
+        }
+    }
+
+    /// Many leases at once, some of them twice.
+    fn keep(&mut self) -> Deed {
+        let leases: Vec<_> = (0..self.dice.below(6)).map(|_| self.lease()).collect();
+        match self.dice.below(4) {
+            0 | 1 => Deed::RenewAll(leases, self.key(), ttl(&mut self.dice)),
+            2 => Deed::InspectAll(leases, self.key()),
+            _ => {
+                let mark = |lease| {
+                    let renewals = *self.dice.pick(&[0, 0, 1, 2]);
+                    (lease, Mark { renewals, deliveries: *self.dice.pick(&[1, 1, 1, 2]) })
+                };
+                Deed::AbandonAll(leases.into_iter().map(mark).collect(), self.key())
             }
         }
     }

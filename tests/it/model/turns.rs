@@ -84,7 +84,7 @@ impl Lines {
     fn note(&mut self, deed: &Deed, outcome: &Outcome, now: Time) {
         match (deed, outcome) {
             (Deed::Enqueue(pool, ask, patience), Outcome::Enqueued(Ok(Enqueued::Waiting(_)))) => {
-                self.joins(pool, ask, patience, now)
+                self.joins(pool, ask, patience, now);
             }
             (Deed::Acquire(pool, ask), Outcome::Granted(_)) if ask.retried_for.is_some() => {
                 self.line(pool).forget(|waiter| waiter.ask.secret == ask.secret);

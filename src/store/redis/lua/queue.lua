@@ -1,4 +1,5 @@
--- Piece: who waits, and to whom what has become free is handed. Needs choose.lua and grant.lua.
+-- Piece: who waits, and to whom what has become free is handed. Needs choose.lua, grant.lua
+-- and tell.lua.
 --
 -- Waiters that want the same with the same right to it stand in one sub-line, in order of arrival,
 -- so that a free session is offered to the heads of the sub-lines only.
@@ -248,9 +249,7 @@ local function serve()
     local known = tonumber(redis.call('HGET', TURNS, '#due') or 0)
     if known <= now or now + due < known then
       redis.call('HSET', TURNS, '#due', now + due)
-      -- All brokers hear on one channel that something is due.
-      local prefix, name = string.match(META, '^(.*):{([^}]*)}:meta$')
-      redis.call('PUBLISH', prefix .. ':due', string.format('%s %.0f', name, due))
+      tell_due(due)
     end
   end
 end

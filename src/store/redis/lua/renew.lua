@@ -7,19 +7,5 @@
 if not pool then
   return { 'lease_not_found' }
 end
-local name, policy = ARGV[1], pool.policy
 settle()
-local standing, refusal = held(name, ARGV[2], ARGV[3])
-if refusal then
-  return refusal
-elseif pool.mode == 'Draining' then
-  return { 'pool_draining' }
-end
-local lease = standing.lease
-local ttl = tonumber(ARGV[4]) or policy.default_ttl
-ttl = math.min(math.max(ttl, policy.min_ttl), policy.max_ttl)
-lease.expires_at = math.max(lease.expires_at, math.min(now + ttl, lease.max_expires_at))
-lease.ttl = lease.expires_at - now
-redis.call('ZADD', LEASES, lease.expires_at, name)
-write_standing(name, standing)
-return { 'lease', cmsgpack.pack(standing) }
+return extend(ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]))

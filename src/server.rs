@@ -9,11 +9,14 @@ mod follow;
 mod handlers;
 mod health;
 mod intake;
+mod keep_alive;
 mod metrics;
 mod routes;
 pub mod status;
+mod streams;
 mod sync;
 mod waiting;
+mod watch_pool;
 
 use std::{fs, future::Future, io, path::Path, path::PathBuf, sync::Arc};
 

@@ -117,6 +117,17 @@ impl Keys {
         }
     }
 
+    /// Whether a key that was let in is still what it was: a stream outlives changes of the file.
+    pub(super) fn still_admit(&self, principal: &Principal) -> bool {
+        match self {
+            Self::Open(_) => true,
+            Self::File { ring, .. } => {
+                let ring = ring.read().unwrap_or_else(PoisonError::into_inner);
+                ring.index.values().any(|(_, known)| **known == *principal)
+            }
+        }
+    }
+
     /// Takes changes of the file up, for ever. A file that is broken or gone keeps the old keys:
     /// a slip in an editor must not lock everybody out.
     pub(super) async fn follow(&self) {

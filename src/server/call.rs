@@ -126,7 +126,7 @@ pub(super) struct Caller {
     /// What let it in.
     pub(super) gate: Arc<Gate>,
     /// Its place among the calls under way. Work that outlives the call keeps a copy, so that a
-    /// shutdown waits for it. None while it waits.
+    /// shutdown waits for it. None while it waits, and for streams.
     pub(super) place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -154,6 +154,18 @@ impl Caller {
         }
         self.call.waiting.store(false, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The same without a place among the calls under way, for streams: however many are open, they
+    /// stand in no other call's way. A shutdown waits for them too, because their connections do
+    /// not close before.
+    pub(super) fn aside(self) -> Self {
+        Self { place: None, ..self }
+    }
+
+    /// Refuses when the key is no longer what it was when the call came.
+    pub(super) fn is_still_known(&self) -> Result<(), Fault> {
+        if self.gate.still_admits(&self.principal) { Ok(()) } else { Err(Fault::KeyInvalid) }
     }
 
     /// The key that makes the call.

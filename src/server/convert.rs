@@ -7,6 +7,7 @@ mod escalation;
 mod explain;
 mod reply;
 mod secret;
+mod upkeep;
 
 pub(super) use self::{
     amend::update_pool,
@@ -22,6 +23,7 @@ pub(super) use self::{
         session, waiter,
     },
     secret::{Form, hand_out},
+    upkeep::{Departure, KeepAlive, ending, keep_alive, lost, renewed, too_many_leases},
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};

@@ -63,7 +63,7 @@ impl Gate {
         Self { keys, config, metrics, places, shut: CancellationToken::new() }
     }
 
-    /// Lets nobody in any more.
+    /// Lets nobody in any more, and tells the streams to end.
     pub(super) fn shut(&self) {
         self.shut.cancel();
     }
@@ -84,6 +84,11 @@ impl Gate {
             principal.need(roles)?;
         }
         Ok(principal)
+    }
+
+    /// Whether a key that was let in is still what it was.
+    pub(super) fn still_admits(&self, principal: &Principal) -> bool {
+        self.keys.still_admit(principal)
     }
 
     /// Resolves when nobody is let in any more.

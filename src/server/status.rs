@@ -22,14 +22,14 @@ use tonic_types::{
 pub(super) use self::transport::{broken_stream, made_by_transport};
 use self::{
     reasons::Entry,
-    words::{owned, render, told_delay},
+    words::{cause_name, owned, render, told_delay},
 };
 use super::call::{Call, Locale, Outcome, Weight};
 use crate::{
     keys::Role,
     pool::{
-        EndCause, Fingerprint, KeyId, NextRelease, PolicyFault, PoolCounts, PoolName, Refusal,
-        SessionName, SessionState,
+        Fingerprint, KeyId, NextRelease, PolicyFault, PoolCounts, PoolName, Refusal, SessionName,
+        SessionState,
     },
     store,
 };
@@ -85,6 +85,11 @@ pub(super) enum Fault {
         /// The call or the field.
         what: &'static str,
     },
+    /// The connection has as many streams as it may.
+    TooManyStreams {
+        /// How many that is.
+        most: usize,
+    },
     /// There is no such method.
     UnknownMethod {
         /// What was called.
@@ -125,6 +130,11 @@ pub(super) fn status(fault: Fault, call: &Call) -> Status {
 pub(super) fn told(refusal: Refusal) -> (&'static str, String) {
     let Answer { entry, facts, .. } = refused(refusal);
     (entry.name(), render(entry.en, &facts))
+}
+
+/// The reason that a status would have, for streams that tell it of one lease.
+pub(super) fn reason(fault: Fault) -> &'static str {
+    answer(fault).entry.name()
 }
 
 fn build(answer: Answer, call: &Call) -> Status {
@@ -311,6 +321,10 @@ fn answer(fault: Fault) -> Answer {
         Fault::NotImplemented { what } => {
             Answer::new(&reasons::NOT_IMPLEMENTED, [("what", what.into())])
         }
+        Fault::TooManyStreams { most } => {
+            Answer::new(&reasons::TOO_MANY_STREAMS, [("limit", most.to_string())])
+                .with(Detail::Quota { subject: "connection".into() })
+        }
         Fault::UnknownMethod { what } => Answer::new(&reasons::UNKNOWN_METHOD, [("what", what)]),
         Fault::Late => Answer::new(&reasons::STORE_UNAVAILABLE, [])
             .because("the call took longer than limits.call_timeout"),
@@ -479,18 +493,6 @@ fn counted(entry: &'static Entry, pool: &PoolName, counts: PoolCounts) -> Answer
     let mut answer = Answer::new(entry, [("pool", pool.to_string())]);
     answer.facts.extend(counts.map(|(state, count)| (state, count.to_string())));
     answer
-}
-
-/// The contract's word for how a lease ended.
-pub(super) const fn cause_name(cause: EndCause) -> &'static str {
-    match cause {
-        EndCause::Released => "RELEASED",
-        EndCause::Undone => "UNDONE",
-        EndCause::Surrendered | EndCause::Invalidated => "INVALIDATED",
-        EndCause::Expired => "EXPIRED",
-        EndCause::Revoked => "REVOKED",
-        EndCause::Superseded => "SUPERSEDED",
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod amend;
 mod argument;
 mod batches;
 mod credentials;
+mod doubt;
 mod ear;
 mod fault;
 mod kept;
@@ -19,14 +20,15 @@ mod scripts;
 mod wire;
 mod witness;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::future::try_join_all;
-use tokio::{runtime::Handle, sync::watch};
+use tokio::sync::watch;
 
 use self::{
     argument::{Call, PackedAsk, PackedError, PackedWait, hex, millis, mode_name, pack},
+    doubt::Doubt,
     ear::Ear,
     keys::Keys,
     link::{Failure, Link, Patience},
@@ -36,9 +38,9 @@ use self::{
 };
 use super::{Error, Health, Notices, Result, Store};
 use crate::pool::{
-    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-    LeaseSecret, Mark, NewSession, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
-    Refusal, ReleaseOutcome, Secrets, SessionName, SessionState, SessionView, Span, WaiterView,
+    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId, Mark,
+    NewSession, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal,
+    ReleaseOutcome, Secrets, SessionName, SessionState, SessionView, Span, WaiterView,
     verdict::Scope,
 };
 
@@ -46,8 +48,6 @@ pub use options::{ClockSource, Options};
 
 /// How many sessions, or names of pools, are read at once at most.
 const MOST: usize = 1000;
-/// For how long a grant that may have been made for nobody is taken back; after that it expires.
-const RECALL: Duration = Duration::from_secs(60);
 /// The states in which a session can be restored.
 const RESTORABLE: &[SessionState] = &[SessionState::Invalid, SessionState::Suspect];
 
@@ -468,40 +468,6 @@ impl Store for RedisStore {
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").field("keys", &self.inner.keys).finish_non_exhaustive()
-    }
-}
-
-/// That a lease may have been granted to a call which nobody hears any more: its connection broke,
-/// or its caller hung up. Dropped unresolved, it has the grant taken back.
-struct Doubt<'a> {
-    inner: &'a Arc<Inner>,
-    pool: &'a PoolName,
-    secret: LeaseSecret,
-    resolved: bool,
-}
-
-impl<'a> Doubt<'a> {
-    fn new(inner: &'a Arc<Inner>, pool: &'a PoolName, secret: LeaseSecret) -> Self {
-        Self { inner, pool, secret, resolved: false }
-    }
-
-    fn resolve(&mut self) {
-        self.resolved = true;
-    }
-}
-
-impl Drop for Doubt<'_> {
-    fn drop(&mut self) {
-        let (false, Ok(runtime)) = (self.resolved, Handle::try_current()) else { return };
-        let inner = Arc::clone(self.inner);
-        let call = Call::new(Verb::Undo, inner.keys.pool(self.pool))
-            .with("")
-            .with(self.secret.to_hex())
-            .with("1");
-        runtime.spawn(async move {
-            // A lease that cannot be taken back expires.
-            let _ = inner.link.run(&call, &mut Patience::lasting(RECALL)).await;
-        });
     }
 }
 

@@ -225,8 +225,8 @@ async fn a_broken_world() {
 async fn what_this_version_has_not() {
     let broker = Broker::start().await;
     broker.fill("demo", &["alice"]).await;
-    let nothing = tokio_stream::empty::<v1::KeepAliveRequest>();
-    let status = broker.pool().keep_alive(nothing).await.unwrap_err();
+    let request = v1::ListSessionEventsRequest::default();
+    let status = broker.admin().list_session_events(request).await.unwrap_err();
     assert_snapshot!("not_implemented", seen(&status));
     let status = call(&broker, "/telegate.v1.SessionPool/Steal", acquire("demo")).await;
     assert_snapshot!("not_implemented_unknown_method", seen(&status));

@@ -48,7 +48,7 @@ impl Unruly {
         self.health.send_replace(health);
     }
 
-    /// Fails the next `status` or `list_pools` so.
+    /// Fails the next `status`, `list_pools` or `renew_all` so.
     pub(crate) fn fail_next(&self, error: Error) {
         self.failures.lock().unwrap().push_back(error);
     }
@@ -251,7 +251,10 @@ impl Store for Unruly {
         key: &KeyId,
         ttl: Option<Span>,
     ) -> Vec<Result<Lease>> {
-        self.inner.renew_all(leases, key, ttl).await
+        match self.failure() {
+            Err(error) => leases.iter().map(|_| Err(error.clone())).collect(),
+            Ok(()) => self.inner.renew_all(leases, key, ttl).await,
+        }
     }
 
     async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>> {

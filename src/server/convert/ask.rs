@@ -92,7 +92,7 @@ pub(in crate::server) fn acquire(
     Ok(Acquire { pool, ask, form: Form::of(form), wait, priority })
 }
 
-fn ttl(check: &mut Check, ttl: Option<&pbjson_types::Duration>) -> Option<Span> {
+pub(super) fn ttl(check: &mut Check, ttl: Option<&pbjson_types::Duration>) -> Option<Span> {
     check.span("ttl", ttl, MAX_TTL).filter(|ttl| *ttl > Span::ZERO)
 }
 

@@ -5,15 +5,18 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::Stream;
 use tonic::{Request, Status, Streaming};
 
-use super::{Answer, answer, lend, not_implemented, report::Desk, respond};
+use super::{Answer, answer, lend, report::Desk, respond};
 use crate::{
     keys::Role,
     proto::v1::{self, session_pool_server::SessionPool},
     server::{
         call::Caller,
         convert::{self, Invalidate, Target},
+        keep_alive::Keeper,
         status::Fault,
+        streams::Streams,
         waiting::WaitingRoom,
+        watch_pool::Watchtower,
     },
     store::Store,
     telemetry::Metrics,
@@ -26,12 +29,16 @@ pub(in crate::server) struct PoolService {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     room: Arc<WaitingRoom>,
+    streams: Streams,
+    keeper: Keeper,
+    watchtower: Watchtower,
 }
 
 impl PoolService {
     pub(in crate::server) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
         let room = WaitingRoom::open(store.clone());
-        Self { store, metrics, room }
+        let (keeper, watchtower) = (Keeper::new(store.clone()), Watchtower::new(store.clone()));
+        Self { store, metrics, room, streams: Streams::default(), keeper, watchtower }
     }
 
     async fn renewed(
@@ -121,7 +128,12 @@ impl SessionPool for PoolService {
         &self,
         request: Request<Streaming<v1::KeepAliveRequest>>,
     ) -> Answer<Self::KeepAliveStream> {
-        not_implemented(&request, "KeepAlive")
+        let seat = self.streams.open(request.remote_addr());
+        answer(request, async |caller, asked| {
+            let kept: Self::KeepAliveStream = Box::pin(self.keeper.keep(caller, seat?, asked));
+            Ok(kept)
+        })
+        .await
     }
 
     async fn report(&self, request: Request<v1::ReportRequest>) -> Answer<v1::ReportResponse> {
@@ -132,6 +144,12 @@ impl SessionPool for PoolService {
         &self,
         request: Request<v1::WatchPoolRequest>,
     ) -> Answer<Self::WatchPoolStream> {
-        not_implemented(&request, "WatchPool")
+        let seat = self.streams.open(request.remote_addr());
+        answer(request, async |caller, asked| {
+            let seen: Self::WatchPoolStream =
+                Box::pin(self.watchtower.watch(caller, seat?, asked).await?);
+            Ok(seen)
+        })
+        .await
     }
 }

@@ -208,7 +208,8 @@ fn faults() -> Vec<Fault> {
         Fault::Store(store::Error::Recovering(String::new())),
         Fault::Store(store::Error::NoKey),
         Fault::ShuttingDown,
-        Fault::NotImplemented { what: "KeepAlive" },
+        Fault::NotImplemented { what: "WatchLeases" },
+        Fault::TooManyStreams { most: 64 },
         Fault::UnknownMethod { what: "/telegate.v1.SessionPool/Steal".to_owned() },
         Fault::Internal { cause: String::new() },
     ];

@@ -221,6 +221,13 @@ table! {
         "У ключа {key} уже {limit} аренд, больше нельзя. Сначала верните часть.",
         "The key holds as many leases as it may. This version does not raise it yet.",
         "Release a lease before you acquire the next.";
+    TOO_MANY_STREAMS: QuotaExceeded, ResourceExhausted, 429, Retry::Futile,
+        "{limit} streams are open, as many as this connection or this broker may have. Close one, \
+         or name more leases on each.",
+        "Открыто {limit} потоков, больше нельзя на этом соединении или на этом брокере. Закройте \
+         один или называйте больше аренд в каждом.",
+        "The connection, or the broker, has as many KeepAlive and WatchPool streams as it may.",
+        "Keep all leases of a process on one stream, and watch each pool once.";
     LEASE_LOST: LeaseLost, Aborted, 409, Retry::Futile,
         "The lease of session {session} of pool {pool} ended at {lost_at}: {cause}. Disconnect the \
          session at once and acquire a new lease.",

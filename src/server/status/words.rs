@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{Facts, reasons::Retry};
-use crate::config::Jitter;
+use crate::{config::Jitter, pool::EndCause};
 
 /// The delay that is told: what the situation asks for, within bounds, and spread by up to a
 /// fifth, in whole milliseconds.
@@ -36,4 +36,16 @@ pub(super) fn render(text: &str, facts: &Facts) -> String {
 /// The metadata of an `ErrorInfo`.
 pub(super) fn owned(facts: &Facts) -> HashMap<String, String> {
     facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+}
+
+/// The contract's word for how a lease ended.
+pub(super) const fn cause_name(cause: EndCause) -> &'static str {
+    match cause {
+        EndCause::Released => "RELEASED",
+        EndCause::Undone => "UNDONE",
+        EndCause::Surrendered | EndCause::Invalidated => "INVALIDATED",
+        EndCause::Expired => "EXPIRED",
+        EndCause::Revoked => "REVOKED",
+        EndCause::Superseded => "SUPERSEDED",
+    }
 }

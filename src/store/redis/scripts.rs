@@ -5,7 +5,7 @@ use super::options::ClockSource;
 const STANDING: &str = include_str!("lua/standing.lua");
 const SETTLE: &str = include_str!("lua/settle.lua");
 const VIEW: &str = include_str!("lua/view.lua");
-const TAKE_OUT: &str = include_str!("lua/take_out.lua");
+const TAKE_OUT: &str = concat!(include_str!("lua/tell.lua"), include_str!("lua/take_out.lua"));
 const COUNTS: &str = include_str!("lua/counts.lua");
 const RECORD: &str = include_str!("lua/record.lua");
 const HELD: &str = include_str!("lua/held.lua");
@@ -18,11 +18,10 @@ const LINE: &str = include_str!("lua/line.lua");
 const CHOOSE: &str = include_str!("lua/choose.lua");
 const GRANT: &str = include_str!("lua/grant.lua");
 const LEND: &str = include_str!("lua/lend.lua");
-const TELL: &str = include_str!("lua/tell.lua");
-const QUEUE: &str = include_str!("lua/queue.lua");
+const QUEUE: &str = concat!(include_str!("lua/tell.lua"), include_str!("lua/queue.lua"));
 
 /// What serving the line needs.
-const SERVING: [&str; 9] = [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, TELL, QUEUE];
+const SERVING: [&str; 8] = [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE];
 /// What makes the choice come out of `seldom()`.
 const CHOICE: &str = "return choose\n";
 
@@ -68,13 +67,13 @@ verbs! {
     Acquire = [STANDING, SETTLE, GRANT, LEND]
         seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, CHOICE] "acquire.lua",
     /// An Acquire that an earlier one with the same secret may stand in line for.
-    Collect = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, TELL, QUEUE]
+    Collect = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, QUEUE]
         "collect.lua",
-    Enqueue = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, TELL, QUEUE]
+    Enqueue = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, QUEUE]
         "enqueue.lua",
-    Leave = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, TELL, QUEUE]
+    Leave = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE]
         "leave.lua",
-    Tend = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, TELL, QUEUE]
+    Tend = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE]
         "tend.lua",
     ListWaiters = [STANDING, SETTLE] "list_waiters.lua",
     Explain = [STANDING, SETTLE] seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, CHOICE]
@@ -84,12 +83,12 @@ verbs! {
     RenewAll = [STANDING, SETTLE, HELD, EXTEND, EACH] "renew_all.lua",
     InspectAll = [STANDING, SETTLE, HELD, EACH] "inspect_all.lua",
     AbandonAll = [STANDING, SETTLE, HELD, EACH] "abandon_all.lua",
-    Release = [STANDING, SETTLE, HELD] seldom [VIEW, TELL, TAKE_OUT, EFFECT] "release.lua",
-    Report = [STANDING, SETTLE, HELD] seldom [VIEW, TELL, TAKE_OUT, EFFECT] "report.lua",
-    Afflict = [STANDING, SETTLE, HELD] seldom [VIEW, TELL, TAKE_OUT, EFFECT] "afflict.lua",
+    Release = [STANDING, SETTLE, HELD] seldom [VIEW, TAKE_OUT, EFFECT] "release.lua",
+    Report = [STANDING, SETTLE, HELD] seldom [VIEW, TAKE_OUT, EFFECT] "report.lua",
+    Afflict = [STANDING, SETTLE, HELD] seldom [VIEW, TAKE_OUT, EFFECT] "afflict.lua",
     ClearCoolDown = [STANDING, SETTLE, VIEW] "clear_cool_down.lua",
-    Surrender = [STANDING, SETTLE, VIEW, HELD, TELL, TAKE_OUT] "surrender.lua",
-    Invalidate = [STANDING, SETTLE, VIEW, TELL, TAKE_OUT] "invalidate.lua",
+    Surrender = [STANDING, SETTLE, VIEW, HELD, TAKE_OUT] "surrender.lua",
+    Invalidate = [STANDING, SETTLE, VIEW, TAKE_OUT] "invalidate.lua",
     Restore = [STANDING, SETTLE, VIEW] "restore.lua",
     Add = [STANDING, SETTLE, VIEW] "add.lua",
     Remove = [STANDING, SETTLE] "remove.lua",

@@ -6,10 +6,34 @@ use telegate::{
 };
 
 use super::{DRAIN, TTL, lost};
-use crate::harness::stage::{LeaseIdExt as _, lease_id, pool_name, secret, session, want, why};
+use crate::harness::stage::{
+    ANN, Answer, LeaseIdExt as _, Stage, key, lawful, lease_id, pool_name, secret, session, want,
+    why,
+};
 
 /// The lease as it was granted.
 const FRESH: Mark = Mark { renewals: 0, deliveries: 1 };
+
+impl Stage {
+    /// Renews many by the default TTL.
+    pub(crate) async fn renew_all(&self, leases: &[LeaseId]) -> Vec<Answer<Lease>> {
+        let answers = self.store.renew_all(leases, &key(ANN), None).await;
+        answers.into_iter().map(lawful).collect()
+    }
+
+    /// Looks whether Ann still holds leases.
+    pub(crate) async fn inspect_all(&self, leases: &[LeaseId]) -> Vec<Answer<Lease>> {
+        let answers = self.store.inspect_all(leases, &key(ANN)).await;
+        answers.into_iter().map(lawful).collect()
+    }
+
+    /// Gives back for a holder that has vanished.
+    pub(crate) async fn abandon(&self, lease: &LeaseId, mark: Mark) -> Answer<bool> {
+        let answers = self.store.abandon_all(&[(lease.clone(), mark)], &key(ANN)).await;
+        let [answer] = answers.try_into().expect("an answer for each lease");
+        lawful(answer)
+    }
+}
 
 law! {
     async fn each_lease_is_renewed_or_refused_on_its_own(t) {
@@ -72,7 +96,7 @@ law! {
         let lease = t.lend(want()).await;
         t.set_mode(PoolMode::Draining).await;
         let draining = Refusal::PoolDraining { pool: pool_name("p") };
-        assert_eq!(t.renew_all(&[lease.clone()]).await, [Err(draining)]);
+        assert_eq!(t.renew_all(std::slice::from_ref(&lease)).await, [Err(draining)]);
         assert!(t.inspect_all(&[lease]).await[0].is_ok());
     }
 

@@ -12,9 +12,9 @@ use telegate::{
     clock::Clock,
     pool::{
         Ask, Credential, Fingerprint, Grant, Holder, InvalidReason, Invalidation, KeyId, Labels,
-        Lease, LeaseId, LeaseSecret, Mark, NewSession, Policy, PoolMode, PoolName, PoolStatus,
-        PoolView, Refusal, ReleaseOutcome, RequestTag, Selector, SessionName, SessionState,
-        SessionView, Span, Standing, Time,
+        Lease, LeaseId, LeaseSecret, NewSession, Policy, PoolMode, PoolName, PoolStatus, PoolView,
+        Refusal, ReleaseOutcome, RequestTag, Selector, SessionName, SessionState, SessionView,
+        Span, Standing, Time,
     },
     store::{
         self, Error, Health, Store,
@@ -186,25 +186,6 @@ impl Stage {
     /// Renews with somebody's key.
     pub(crate) async fn renew_as(&self, lease: &LeaseId, by: &str) -> Answer<Lease> {
         lawful(self.store.renew(lease, &key(by), None).await)
-    }
-
-    /// Renews many by the default TTL.
-    pub(crate) async fn renew_all(&self, leases: &[LeaseId]) -> Vec<Answer<Lease>> {
-        let answers = self.store.renew_all(leases, &key(ANN), None).await;
-        answers.into_iter().map(lawful).collect()
-    }
-
-    /// Looks whether Ann still holds leases.
-    pub(crate) async fn inspect_all(&self, leases: &[LeaseId]) -> Vec<Answer<Lease>> {
-        let answers = self.store.inspect_all(leases, &key(ANN)).await;
-        answers.into_iter().map(lawful).collect()
-    }
-
-    /// Gives back for a holder that has vanished.
-    pub(crate) async fn abandon(&self, lease: &LeaseId, mark: Mark) -> Answer<bool> {
-        let answers = self.store.abandon_all(&[(lease.clone(), mark)], &key(ANN)).await;
-        let [answer] = answers.try_into().expect("an answer for each lease");
-        lawful(answer)
     }
 
     /// Gives back.

@@ -70,7 +70,10 @@ async fn nothing_is_published_while_leases_come_and_go() {
     let before = broker.count_of("publish");
     for _ in 0..3 {
         let lease = broker.lend().await;
-        let renewed = broker.store.renew_all(&[lease.clone()], &super::key(super::ANN), None).await;
+        let renewed = broker
+            .store
+            .renew_all(std::slice::from_ref(&lease), &super::key(super::ANN), None)
+            .await;
         assert!(renewed[0].is_ok());
         broker.release(&lease).await.unwrap();
     }

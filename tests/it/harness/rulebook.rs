@@ -247,11 +247,12 @@ impl Store for Rulebook {
         key: &KeyId,
         ttl: Option<Span>,
     ) -> Vec<Result<Lease>> {
-        let mut answers = Vec::new();
-        for lease in leases {
-            answers.push(self.renew(lease, key, ttl).await);
-        }
-        answers
+        let (mut realm, now) = (self.realm(), self.clock.now());
+        let mut renew = |lease: &LeaseId| {
+            let pool = realm.pool(&lease.pool).map_err(|_| Refusal::LeaseNotFound)?;
+            Ok(pool.renew(lease, key, ttl, now)?)
+        };
+        leases.iter().map(&mut renew).collect()
     }
 
     async fn inspect_all(&self, leases: &[LeaseId], key: &KeyId) -> Vec<Result<Lease>> {

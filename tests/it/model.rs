@@ -77,7 +77,7 @@ async fn a_history_is_the_same_each_time_its_seed_is_played() {
 #[tokio::test]
 async fn the_histories_meet_every_outcome() {
     let mut met = String::new();
-    for seed in 0..40 {
+    for seed in 0..60 {
         let mut stage = Stage::open(Engine::Rulebook).await.expect("the rulebook needs nothing");
         let mut told_by = Told::by(&stage);
         let mut imagination = Imagination::new(Dice::new(seed));
@@ -274,7 +274,7 @@ impl Told {
     }
 }
 
-fn variable<T: FromStr>(name: &str) -> Option<T> {
+pub(crate) fn variable<T: FromStr>(name: &str) -> Option<T> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }

@@ -165,14 +165,14 @@ impl Imagination {
             return deed;
         }
         match self.dice.below(20) {
-            0..=15 => {
+            0..=13 => {
                 let Deed::Acquire(pool, ask) = self.acquire(now) else { unreachable!() };
                 let patience = self.queue.patience(&mut self.dice, &ask);
                 Deed::Enqueue(pool, ask, patience)
             }
-            16..=17 => Deed::Tend(self.pool()),
+            14..=15 => Deed::Tend(self.pool()),
             _ => {
-                let (after, most) = (*self.dice.pick(&[0, 0, 1, 3]), *self.dice.pick(&[1, 2, 100]));
+                let (after, most) = (*self.dice.pick(&[0, 0, 1, 3]), *self.dice.pick(&[1, 3, 100]));
                 Deed::ListWaiters(self.pool(), after, most)
             }
         }

@@ -1,6 +1,8 @@
 //! The history checker: many clients hammer few sessions through two brokers on one Redis, and
 //! what they held must never overlap.
 
+pub(crate) mod line;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},

@@ -3,6 +3,7 @@
 pub(crate) mod broker;
 pub(crate) mod load;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod rulebook;
 pub(crate) mod stage;

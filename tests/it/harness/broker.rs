@@ -36,12 +36,18 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts a broker on a store and a free port. Its log goes to `dir`.
     pub(crate) fn start(store: &str, dir: &Path) -> Self {
+        Self::start_with(store, dir, &[])
+    }
+
+    /// Starts a broker with more arguments.
+    pub(crate) fn start_with(store: &str, dir: &Path, more: &[&str]) -> Self {
         static BROKERS: AtomicU32 = AtomicU32::new(0);
         let number = BROKERS.fetch_add(1, Ordering::Relaxed);
         let log = dir.join(format!("broker{number}.log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_telegate"));
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--store", store])
+            .args(more)
             .env(STORE_KEYS, STORE_KEY)
             .stdout(Stdio::piped())
             .stderr(File::create(&log).expect("a file for the log"));
@@ -66,6 +72,15 @@ impl Broker {
         connect(&self.address).await
     }
 
+    /// How much memory it has, in bytes.
+    pub(crate) fn memory(&mut self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.child().id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|line| line.trim().split(' ').next()?.parse::<u64>().ok());
+        kib.unwrap_or_default() * 1024
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(self) {
         self.process.kill();
@@ -74,9 +89,15 @@ impl Broker {
 
 /// A client with a connection of its own, once the broker serves.
 pub(crate) async fn connect(address: &str) -> Client {
+    connect_as(address, None).await
+}
+
+/// A client with a connection and a key of its own, once the broker serves.
+pub(crate) async fn connect_as(address: &str, key: Option<&str>) -> Client {
     let deadline = Instant::now() + STARTS_WITHIN;
     loop {
-        let endpoint = Endpoint { address: address.to_owned(), ..Endpoint::default() };
+        let key = key.map(str::to_owned);
+        let endpoint = Endpoint { address: address.to_owned(), key, ..Endpoint::default() };
         if let Ok(client) = Client::connect(endpoint).await
             && client.list_pools(v1::ListPoolsRequest::default()).await.is_ok()
         {

@@ -61,6 +61,16 @@ impl Guarded {
         self.signal("INT");
     }
 
+    /// Makes it stand still, as a machine that swaps does.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("CONT");
+    }
+
     /// What it printed into pipes, when it has ended by itself.
     pub(crate) fn output(&mut self) -> Output {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());

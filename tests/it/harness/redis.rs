@@ -111,6 +111,16 @@ impl RedisServer {
         *self.talk() = None;
     }
 
+    /// Makes it stand still until it is thawed.
+    pub(crate) fn freeze(&self) {
+        self.process.as_ref().expect("it runs").freeze();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.as_ref().expect("it runs").thaw();
+    }
+
     /// Where it listens, as the broker's `--store` takes it.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)

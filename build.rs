@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 use prost::Message as _;
 
 /// Messages that carry secrets: `src/proto.rs` writes their `Debug`.
-const SECRETS: [&str; 15] = [
+const SECRETS: [&str; 17] = [
     "telegate.v1.Credential",
     "telegate.v1.Credential.value",
     "telegate.v1.TelegramCredential",
@@ -19,6 +19,8 @@ const SECRETS: [&str; 15] = [
     "telegate.v1.InvalidateRequest.target",
     "telegate.v1.KeepAliveRequest",
     "telegate.v1.KeepAliveResponse",
+    "telegate.v1.RevokeLeasesRequest",
+    "telegate.v1.RevokeLeasesRequest.target",
     "telegate.v1.ImportSessionsRequest",
     "telegate.v1.ImportSessionsRequest.part",
 ];

@@ -9,15 +9,18 @@ mod escalation;
 mod explain;
 mod failure;
 mod flood;
+mod history;
 mod import;
 mod invalidate;
 mod keys;
+mod leases;
 mod pool;
 mod print;
 mod release;
 mod renew;
 mod report;
 mod restore;
+mod revoke;
 mod serve;
 mod session;
 mod span;
@@ -83,6 +86,12 @@ enum Word {
     Invalidate(invalidate::Args),
     /// Brings INVALID and SUSPECT sessions back into their pool.
     Restore(restore::Args),
+    /// Lists the running leases of a pool.
+    Leases(leases::Args),
+    /// Ends leases before their time; their sessions drain.
+    Revoke(revoke::Args),
+    /// Shows what was done to a session, by whom and why.
+    History(history::Args),
     /// Shows how the pools stand.
     Status(status::Args),
     /// Adds sessions from the files and strings of Telegram's libraries.
@@ -92,7 +101,7 @@ enum Word {
     /// Creates, changes, lists, pauses, resumes, drains and deletes pools.
     #[command(subcommand)]
     Pool(pool::Word),
-    /// Lists, shows and removes sessions.
+    /// Lists, shows, changes and removes sessions.
     #[command(subcommand)]
     Session(session::Word),
     /// Lists what cools down, and ends it before its time.
@@ -171,6 +180,9 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Report(args) => report::run(args, broker, output).await?,
         Word::Invalidate(args) => invalidate::run(args, broker, output).await?,
         Word::Restore(args) => return restore::run(args, broker, output).await,
+        Word::Leases(args) => leases::run(args, broker, output).await?,
+        Word::Revoke(args) => revoke::run(args, broker, output).await?,
+        Word::History(args) => history::run(args, broker, output).await?,
         Word::Status(args) => status::run(args, broker, output).await?,
         Word::Import(args) => return import::run(args, broker, output).await,
         Word::Sync(args) => return sync::run(args, broker, output).await,

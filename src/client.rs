@@ -270,12 +270,20 @@ calls! {
     admin.get_session: GetSessionRequest => GetSessionResponse;
     /// Lists a pool's sessions.
     admin.list_sessions: ListSessionsRequest => ListSessionsResponse;
+    /// Changes a session's labels, proxy, device profile or account.
+    admin.update_session: UpdateSessionRequest => UpdateSessionResponse;
     /// Removes a session and its credential.
     admin.remove_session: RemoveSessionRequest => RemoveSessionResponse;
     /// Seals a page of sessions with the first store key.
     admin.reseal_sessions: ResealSessionsRequest => ResealSessionsResponse;
     /// Lists the calls that wait for a pool.
     admin.list_waiters: ListWaitersRequest => ListWaitersResponse;
+    /// Reads what was done to a session.
+    admin.list_session_events: ListSessionEventsRequest => ListSessionEventsResponse;
+    /// Lists a pool's running leases.
+    admin.list_leases: ListLeasesRequest => ListLeasesResponse;
+    /// Ends leases before their time.
+    admin.revoke_leases: RevokeLeasesRequest => RevokeLeasesResponse;
     /// Brings a session back into its pool.
     admin.restore_session: RestoreSessionRequest => RestoreSessionResponse;
     /// Ends one cool-down before its time.

@@ -12,6 +12,7 @@ mod fit;
 mod flood;
 mod keep;
 mod lease;
+mod leases;
 mod line;
 mod members;
 mod name;
@@ -27,16 +28,24 @@ mod session;
 mod settle;
 mod status;
 mod time;
+mod trail;
 pub mod verdict;
 mod waiter;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use serde::{Deserialize, Serialize};
 
-use self::seats::{Seat, Seats};
+use self::{
+    seats::{Seat, Seats},
+    trail::Trail,
+};
 
 pub use acquire::{Ask, Grant};
+pub use amend::{Edit, SessionChange, changed};
 pub use fit::{Unfit, unfit};
 pub use flood::{
     Burst, CoolDown, Effect, Escalation, Growth, MAX_BRAKES, MAX_COOL_DOWNS, MAX_OF_ACCOUNT,
@@ -44,6 +53,7 @@ pub use flood::{
 };
 pub use keep::ReleaseOutcome;
 pub use lease::{EndCause, Ended, Ending, Holder, Lease, LeaseId, LeaseSecret, Mark, RequestTag};
+pub use leases::{LeaseMark, Lent, Progress, REVOKE_STEP, Revocation, Revoked, Target};
 pub use members::NewSession;
 pub use name::{Fingerprint, KeyId, PoolName, SessionName};
 pub use policy::{Escalations, Policy, PolicyChange, PolicyFault};
@@ -60,6 +70,7 @@ pub use session::{
 pub use settle::SETTLE_LIMIT;
 pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, Queue, ReleaseCause};
 pub use time::{Span, Time};
+pub use trail::{Event, EventVerb, MAX_EVENTS};
 pub use verdict::{Assessment, Report, Verdict, assess, judge};
 pub use waiter::{
     AGEING, Departure, Enqueued, HAND_OVER, MAX_LINES, News, Patience, Place, Priority,
@@ -108,8 +119,9 @@ pub struct PoolRecord {
 enum Change {
     Pool,
     /// A session is new, or what is known of it changed.
-    Added(SessionName),
+    Session(SessionName),
     Standing(SessionName),
+    Event(SessionName, u64),
     Removed(SessionName),
 }
 
@@ -145,6 +157,7 @@ pub struct Pool {
 struct Session {
     record: SessionRecord,
     standing: Standing,
+    trail: Trail,
 }
 
 impl Pool {
@@ -169,7 +182,7 @@ impl Pool {
     /// A pool as it was kept.
     pub fn restored(
         record: PoolRecord,
-        sessions: impl IntoIterator<Item = (SessionRecord, Standing)>,
+        sessions: impl IntoIterator<Item = (SessionRecord, Standing, Vec<Event>)>,
     ) -> Self {
         let mut pool = Self {
             record,
@@ -186,8 +199,8 @@ impl Pool {
             changes: Vec::new(),
             endings: Vec::new(),
         };
-        for (record, standing) in sessions {
-            pool.insert(record, standing);
+        for (record, standing, trail) in sessions {
+            pool.insert(Session { record, standing, trail: trail.into() });
         }
         pool
     }
@@ -205,19 +218,28 @@ impl Pool {
     /// What the changes come to: each session once, as it is now.
     fn current(&self, changes: Vec<Change>) -> Vec<PoolChange<'_>> {
         let pool = &self.record.name;
+        let whole = |change: &Change| match change {
+            Change::Session(name) => Some(name.clone()),
+            _ => None,
+        };
+        let whole: BTreeSet<_> = changes.iter().filter_map(whole).collect();
         let mut told = BTreeSet::new();
         let current = |change| match change {
             Change::Pool => Some(PoolChange::Pool(&self.record)),
             Change::Removed(name) => Some(PoolChange::Removed(pool, name)),
-            Change::Added(name) if told.insert(name.clone()) => {
+            Change::Event(name, number) => {
+                let event = self.event(&name, number)?;
+                Some(PoolChange::Event(pool, name, event))
+            }
+            Change::Session(name) | Change::Standing(name) if told.insert(name.clone()) => {
                 let session = self.sessions.get(&name)?;
-                Some(PoolChange::Session(pool, &session.record, &session.standing))
+                Some(if whole.contains(&name) {
+                    PoolChange::Session(pool, &session.record, &session.standing)
+                } else {
+                    PoolChange::Standing(pool, name, &session.standing)
+                })
             }
-            Change::Standing(name) if told.insert(name.clone()) => {
-                let standing = &self.sessions.get(&name)?.standing;
-                Some(PoolChange::Standing(pool, name, standing))
-            }
-            Change::Added(_) | Change::Standing(_) => None,
+            Change::Session(_) | Change::Standing(_) => None,
         };
         changes.into_iter().filter_map(current).collect()
     }
@@ -274,16 +296,31 @@ impl Pool {
         self.changes.push(Change::Standing(name.clone()));
     }
 
-    fn insert(&mut self, record: SessionRecord, standing: Standing) {
-        let name = record.name.clone();
-        self.index(&name, &standing);
+    fn insert(&mut self, session: Session) {
+        let name = session.record.name.clone();
+        self.index(&name, &session.standing);
+        self.enlist(&session.record);
+        self.sessions.insert(name, session);
+    }
+
+    /// Puts a session under its labels and its account.
+    fn enlist(&mut self, record: &SessionRecord) {
         for (key, value) in record.labels.clone() {
-            self.labelled.entry((key, value)).or_default().insert(name.clone());
+            self.labelled.entry((key, value)).or_default().insert(record.name.clone());
         }
         if let Some(account) = record.account_id {
-            self.accounts.entry(account).or_default().insert(name.clone());
+            self.accounts.entry(account).or_default().insert(record.name.clone());
         }
-        self.sessions.insert(name, Session { record, standing });
+    }
+
+    /// Takes it from under them.
+    fn delist(&mut self, record: &SessionRecord) {
+        for label in record.labels.clone() {
+            forget(&mut self.labelled, &label, &record.name);
+        }
+        if let Some(account) = record.account_id {
+            forget(&mut self.accounts, &account, &record.name);
+        }
     }
 
     fn index(&mut self, name: &SessionName, standing: &Standing) {
@@ -291,6 +328,11 @@ impl Pool {
         if let Some(request) = standing.lease.as_ref().and_then(Lease::request_key) {
             self.requests.insert(request, name.clone());
         }
+        self.put_up(name, standing);
+    }
+
+    /// Puts a session up to be offered to those who wait, if it is open to anybody.
+    fn put_up(&mut self, name: &SessionName, standing: &Standing) {
         if !self.line.is_empty()
             && matches!(standing.seat(), Some(Seat::Free(_) | Seat::Suspect(_)))
         {
@@ -302,6 +344,20 @@ impl Pool {
         self.seats.take(name, standing);
         if let Some(request) = standing.lease.as_ref().and_then(Lease::request_key) {
             self.requests.remove(&request);
+        }
+    }
+}
+
+/// Takes a session out of an index; nothing empty stays there.
+fn forget<K: Eq + Hash>(
+    index: &mut HashMap<K, BTreeSet<SessionName>>,
+    key: &K,
+    name: &SessionName,
+) {
+    if let Some(names) = index.get_mut(key) {
+        names.remove(name);
+        if names.is_empty() {
+            index.remove(key);
         }
     }
 }

@@ -37,6 +37,8 @@ hide! {
     v1::invalidate_request::Target => "InvalidateRequest.target",
     v1::KeepAliveRequest => "KeepAliveRequest",
     v1::KeepAliveResponse => "KeepAliveResponse",
+    v1::RevokeLeasesRequest => "RevokeLeasesRequest",
+    v1::revoke_leases_request::Target => "RevokeLeasesRequest.target",
     v1::ImportSessionsRequest => "ImportSessionsRequest",
     v1::import_sessions_request::Part => "ImportSessionsRequest.part",
 }

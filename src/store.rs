@@ -18,9 +18,10 @@ use tokio::sync::watch;
 
 use self::sealed::StoreKeyId;
 use crate::pool::{
-    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId, Mark,
-    NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal,
-    ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
+    Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
+    LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName,
+    PoolStatus, PoolView, Refusal, ReleaseOutcome, Revocation, Revoked, Secrets, SessionChange,
+    SessionName, SessionView, Span, WaiterView, verdict::Scope,
 };
 
 pub use self::{
@@ -121,6 +122,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Adds a session. Refuses: `PoolNotFound`, `SessionExists`, `CredentialExists`.
     async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView>;
+
+    /// Changes what is known of a session, however it stands. Refuses: `PoolNotFound`,
+    /// `SessionNotFound`, `TooManyLabels`.
+    async fn update_session(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: SessionChange,
+        by: &KeyId,
+    ) -> Result<SessionView>;
 
     /// Removes a session. Refuses: `PoolNotFound`, `SessionNotFound`, `InappropriateState`.
     async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()>;
@@ -223,6 +234,7 @@ pub trait Store: Send + Sync + 'static {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
+        by: &KeyId,
     ) -> Result<Option<SessionView>>;
 
     /// Which session an Acquire would get. Leases nothing, and ignores what makes the ask safe to
@@ -244,7 +256,36 @@ pub trait Store: Send + Sync + 'static {
 
     /// Brings an INVALID session back. Refuses: `PoolNotFound`, `SessionNotFound`,
     /// `InappropriateState`.
-    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView>;
+    async fn restore(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        by: &KeyId,
+    ) -> Result<SessionView>;
+
+    /// Reads up to `most` running leases in the order in which they expire, from the first after
+    /// a mark. A renewal moves a lease on. Refuses: `PoolNotFound`.
+    async fn list_leases(
+        &self,
+        pool: &PoolName,
+        after: Option<&LeaseMark>,
+        most: usize,
+    ) -> Result<Vec<Lent>>;
+
+    /// Ends running leases before their time; their sessions drain. Of many, one call looks at
+    /// [`crate::pool::REVOKE_STEP`]. Idempotent; the one whose reply was lost may have ended leases
+    /// that its repetition does not tell. Refuses: `PoolNotFound`, `SessionNotFound`.
+    async fn revoke_leases(&self, pool: &PoolName, which: &Revocation) -> Result<Revoked>;
+
+    /// Reads up to `most` of the events of a session, newest first, from the first before a number.
+    /// Refuses: `PoolNotFound`, `SessionNotFound`.
+    async fn history(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Event>>;
 
     /// Extends leases, each as [`Store::renew`] does, and answers in their order: with one round
     /// trip for up to [`BATCH`] leases of a pool.

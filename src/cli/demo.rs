@@ -14,7 +14,7 @@ use telegate::{
     config::{Config, StoreAddress, program},
     credential::{AUTH_KEY_LEN, Credential, Telegram},
     keys::{Hash, KeyFile, Role},
-    pool::{NewSession, Policy, PoolName, Refusal, SessionName, Span},
+    pool::{KeyId, NewSession, Policy, PoolName, Refusal, SessionName, Span},
     store::{self, Store, sealed::Sealing},
 };
 use tempfile::TempDir;
@@ -181,6 +181,7 @@ fn made_up(name: SessionName, country: &str, dc_id: u8) -> Result<NewSession, Fa
         proxy: None,
         device: None,
         credential: credential.seal(),
+        by: KeyId::new("demo"),
     })
 }
 

@@ -85,7 +85,8 @@ impl Reading {
     }
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
+/// Reads a label, for clap.
+pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     if !is_label_key(key) {
         return Err(format!("'{key}' is not a label key; a key is {LABEL_KEY_RULE}"));

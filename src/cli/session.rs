@@ -1,5 +1,7 @@
 //! `telegate session`.
 
+mod update;
+
 use clap::ValueEnum;
 use telegate::{
     client::Client,
@@ -23,6 +25,8 @@ pub(crate) enum Word {
     List(ListArgs),
     /// Shows a session.
     Show(Name),
+    /// Changes a session's labels, proxy, device profile or account, also while it is leased.
+    Update(Box<update::Args>),
     /// Removes a session and its credential for good.
     Remove(Name),
 }
@@ -71,6 +75,13 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
         }
         Word::Show(Name { pool, session }) => {
             let answer = client.get_session(GetSessionRequest { pool, session }).await?;
+            match output {
+                Output::Json => print::json(&answer),
+                Output::Human => show(&answer.session.unwrap_or_default()),
+            }
+        }
+        Word::Update(args) => {
+            let answer = update::update(&client, *args).await?;
             match output {
                 Output::Json => print::json(&answer),
                 Output::Human => show(&answer.session.unwrap_or_default()),
@@ -161,9 +172,19 @@ pub(crate) fn show(session: &Session) -> Result<(), Failure> {
         ("fingerprint", session.fingerprint.clone()),
         ("account", session.account_id.map(|id| id.to_string()).unwrap_or_default()),
         ("proxy", session.proxy.clone()),
+        ("device", device(session)),
         ("added", print::moment(session.create_time.as_ref())),
         ("last used", print::moment(session.last_used_time.as_ref())),
     ])
+}
+
+/// The application and the device that its clients pretend to be.
+fn device(session: &Session) -> String {
+    let device = session.device.clone().unwrap_or_default();
+    let api_id = device.api_id.map(|id| format!("api_id {id}")).unwrap_or_default();
+    let system = [device.device_model, device.system_version, device.app_version];
+    let parts = [api_id].into_iter().chain(system).chain([device.lang_code]);
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 fn state(session: &Session) -> String {

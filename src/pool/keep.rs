@@ -1,8 +1,8 @@
 //! Keeping and giving back: renew, release, invalidate by lease.
 
 use super::{
-    Assessment, Effect, EndCause, Invalidation, KeyId, Lease, LeaseId, Mark, Pool, PoolMode,
-    Refusal, SessionView, Span, Time,
+    Assessment, Effect, EndCause, EventVerb, Invalidation, KeyId, Lease, LeaseId, Mark, Pool,
+    PoolMode, Refusal, SessionView, Span, Time,
 };
 
 /// What a Release did.
@@ -133,10 +133,14 @@ impl Pool {
     ) -> Result<SessionView, Refusal> {
         self.settle(now);
         match self.held(id, &why.by, now) {
-            Ok(_) => self.restand(&id.session, |standing| {
-                standing.end_lease(EndCause::Surrendered, now);
-                standing.invalid = Some(why);
-            }),
+            Ok(_) => {
+                let (by, detail) = (why.by.clone(), why.summary());
+                self.restand(&id.session, |standing| {
+                    standing.end_lease(EndCause::Surrendered, now);
+                    standing.invalid = Some(why);
+                });
+                self.note(&id.session, EventVerb::Surrender, Some(&by), detail, now);
+            }
             Err(Refusal::LeaseLost { cause: EndCause::Surrendered, .. }) => {}
             Err(refusal) => return Err(refusal),
         }
@@ -164,6 +168,7 @@ impl Pool {
                 cause: ended.cause,
                 epoch: ended.epoch,
                 at: ended.at,
+                detail: ended.detail.clone(),
             }),
             // Only the last lease of a session is remembered, so an id that matches none is taken
             // for an older one: whoever has it must stop.
@@ -173,6 +178,7 @@ impl Pool {
                 cause: EndCause::Superseded,
                 epoch: standing.epoch,
                 at: standing.lease.as_ref().map_or(standing.last_used, |lease| lease.granted_at),
+                detail: String::new(),
             }),
             (_, None) => Err(Refusal::LeaseNotFound),
         }

@@ -197,6 +197,9 @@ pub struct Ended {
     /// The key that held it. What was kept before that was remembered has none.
     #[serde(default)]
     pub holder: Option<KeyId>,
+    /// Why an operator ended it, in the operator's words.
+    #[serde(default)]
+    pub detail: String,
 }
 
 /// That a lease was ended against its holder's will.

@@ -3,8 +3,9 @@
 use std::ops::Bound;
 
 use super::{
-    Change, Credential, EndCause, Fingerprint, Invalidation, Labels, Pool, Refusal, Secrets,
-    SessionName, SessionRecord, SessionState, SessionView, Standing, Time,
+    Change, Credential, EndCause, EventVerb, Fingerprint, Invalidation, KeyId, Labels, Pool,
+    Refusal, Secrets, Session, SessionName, SessionRecord, SessionState, SessionView, Standing,
+    Time, trail::Trail,
 };
 
 /// A session to be added.
@@ -24,6 +25,8 @@ pub struct NewSession {
     pub device: Option<Credential>,
     /// The secret that is lent.
     pub credential: Credential,
+    /// The key that adds it.
+    pub by: KeyId,
 }
 
 impl NewSession {
@@ -56,8 +59,10 @@ impl Pool {
             return Err(Refusal::SessionExists { pool: self.name(), session: name });
         }
         let standing = Standing { epoch: self.record.past_epoch, ..Standing::default() };
-        self.insert(new.into_record(now), standing);
-        self.changes.push(Change::Added(name.clone()));
+        let by = new.by.clone();
+        self.insert(Session { record: new.into_record(now), standing, trail: Trail::new() });
+        self.changes.push(Change::Session(name.clone()));
+        self.note(&name, EventVerb::Add, Some(&by), "", now);
         self.view(&name, now)
     }
 
@@ -94,22 +99,7 @@ impl Pool {
         }
         self.unindex(name, &standing);
         let Some(session) = self.sessions.remove(name) else { return Err(self.no_session(name)) };
-        for label in session.record.labels.clone() {
-            if let Some(names) = self.labelled.get_mut(&label) {
-                names.remove(name);
-                if names.is_empty() {
-                    self.labelled.remove(&label);
-                }
-            }
-        }
-        if let Some(account) = session.record.account_id
-            && let Some(names) = self.accounts.get_mut(&account)
-        {
-            names.remove(name);
-            if names.is_empty() {
-                self.accounts.remove(&account);
-            }
-        }
+        self.delist(&session.record);
         self.changes.push(Change::Removed(name.clone()));
         Ok(session.record)
     }
@@ -163,7 +153,7 @@ impl Pool {
         let still = kept == *read;
         if still {
             session.record = session.record.clone().with_secrets(new);
-            self.changes.push(Change::Added(name.clone()));
+            self.changes.push(Change::Session(name.clone()));
         }
         Ok(still)
     }
@@ -193,6 +183,7 @@ impl Pool {
             return;
         }
         let drain = self.record.policy.drain;
+        let (by, detail) = (why.by.clone(), why.summary());
         self.restand(name, |standing| {
             if standing.lease.is_some() {
                 standing.end_lease(EndCause::Invalidated, now);
@@ -200,6 +191,7 @@ impl Pool {
             }
             standing.invalid = Some(why);
         });
+        self.note(name, EventVerb::Invalidate, Some(&by), detail, now);
     }
 
     /// Brings an INVALID session back, and clears a SUSPECT one. What still runs is waited out: a
@@ -208,7 +200,12 @@ impl Pool {
     /// # Errors
     ///
     /// `SessionNotFound`, `InappropriateState`.
-    pub fn restore(&mut self, name: &SessionName, now: Time) -> Result<SessionView, Refusal> {
+    pub fn restore(
+        &mut self,
+        name: &SessionName,
+        by: &KeyId,
+        now: Time,
+    ) -> Result<SessionView, Refusal> {
         const WANTED: &[SessionState] = &[SessionState::Invalid, SessionState::Suspect];
         self.settle(now);
         self.session(name)?;
@@ -227,6 +224,7 @@ impl Pool {
             standing.suspect = None;
             standing.cool_downs.retain(|entry| entry.until > now);
         });
+        self.note(name, EventVerb::Restore, Some(by), "", now);
         self.settle_session(name, now);
         self.view(name, now)
     }

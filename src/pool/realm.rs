@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    CoolDown, Fingerprint, NewSession, News, Policy, Pool, PoolName, PoolRecord, PoolStatus,
+    CoolDown, Event, Fingerprint, NewSession, News, Policy, Pool, PoolName, PoolRecord, PoolStatus,
     Refusal, SessionName, SessionRecord, SessionView, Standing, Time,
 };
 
@@ -45,6 +45,8 @@ pub enum PoolChange<'a> {
     Session(&'a PoolName, &'a SessionRecord, &'a Standing),
     /// A session stands differently.
     Standing(&'a PoolName, SessionName, &'a Standing),
+    /// Something was done to a session.
+    Event(&'a PoolName, SessionName, &'a Event),
     /// A session is gone.
     Removed(&'a PoolName, SessionName),
 }

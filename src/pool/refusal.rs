@@ -113,6 +113,16 @@ pub enum Refusal {
         /// The session that was asked for.
         session: SessionName,
     },
+    /// The session would have more labels than it can.
+    #[error("session {session} of pool {pool} would have {count} labels")]
+    TooManyLabels {
+        /// The pool of the session.
+        pool: PoolName,
+        /// The session.
+        session: SessionName,
+        /// How many it would have.
+        count: usize,
+    },
     /// The pool has a session of that name.
     #[error("pool {pool} has a session {session}")]
     SessionExists {
@@ -155,6 +165,8 @@ pub enum Refusal {
         epoch: u64,
         /// When it ended, at the latest.
         at: Time,
+        /// Why an operator ended it, in the operator's words; mostly empty.
+        detail: String,
     },
     /// The lease belongs to another key.
     #[error("the lease of session {session} of pool {pool} belongs to another key")]

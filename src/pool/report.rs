@@ -1,7 +1,7 @@
 //! Report: what an error does to the session that met it, and to the account's other sessions.
 
 use super::{
-    Assessment, Change, CoolDown, Effect, EndCause, Escalation, Holder, InvalidReason,
+    Assessment, Change, CoolDown, Effect, EndCause, Escalation, EventVerb, Holder, InvalidReason,
     Invalidation, KeyId, LeaseId, MAX_OF_ACCOUNT, Pool, Refusal, SessionName, SessionView,
     Standing, Suspicion, Time,
     escalation::{Fired, Flood},
@@ -114,6 +114,7 @@ impl Pool {
         &mut self,
         session: Option<&SessionName>,
         scope: &Scope,
+        by: &KeyId,
         now: Time,
     ) -> Result<Option<SessionView>, Refusal> {
         self.settle(now);
@@ -131,6 +132,7 @@ impl Pool {
         self.settle_session(name, now);
         if self.session(name)?.standing.cool_downs.iter().any(is_it) {
             self.restand(name, |standing| standing.cool_downs.retain(|entry| !is_it(entry)));
+            self.note(name, EventVerb::ClearCoolDown, Some(by), key.as_str(), now);
             self.settle_session(name, now);
         }
         self.view(name, now).map(Some)
@@ -224,6 +226,7 @@ impl Pool {
                     at: now,
                 };
                 self.restand(name, |standing| standing.suspect = Some(suspicion));
+                self.note(name, EventVerb::Suspect, Some(by), error.name.as_str(), now);
             }
             Some(suspicion) if witness.epoch > suspicion.epoch => {
                 let why = why(InvalidReason::KeyUnregistered, error, by, now);
@@ -244,10 +247,12 @@ impl Pool {
     /// Takes the session of a report out of the pool, and ends the reporter's own lease.
     fn take_out(&mut self, name: &SessionName, why: Invalidation, witness: Witness, now: Time) {
         if witness.is_running {
+            let (by, detail) = (why.by.clone(), why.summary());
             self.restand(name, |standing| {
                 standing.end_lease(EndCause::Surrendered, now);
                 standing.invalid = Some(why);
             });
+            self.note(name, EventVerb::Surrender, Some(&by), detail, now);
         } else {
             self.condemn(name, why, now);
         }

@@ -1,6 +1,8 @@
 //! What is due: expired leases go to drain, ended rests and cool-downs become free.
 
-use super::{EndCause, Ended, Pool, SessionName, Span, Standing, Time, seats::Line};
+use super::{
+    EndCause, Ended, EventVerb, Lease, Pool, SessionName, Span, Standing, Time, seats::Line,
+};
 
 /// The most that one call settles of each kind: expired leases, ended cool-downs of whole sessions,
 /// ended rests, ended narrow cool-downs. What is left over is counted right all the same, and
@@ -62,9 +64,11 @@ impl Pool {
 
     fn expire(&mut self, name: &SessionName) {
         let drain = self.record.policy.drain;
+        let Some(lease) = self.sessions.get(name).and_then(|s| s.standing.lease.clone()) else {
+            return;
+        };
+        let expiry = lease.expires_at;
         self.restand(name, |standing| {
-            let Some(lease) = &standing.lease else { return };
-            let expiry = lease.expires_at;
             // What was handed to a waiter and never collected was in nobody's hands.
             if lease.deliveries == 0 {
                 standing.end_lease(EndCause::Undone, expiry);
@@ -73,6 +77,10 @@ impl Pool {
                 standing.rest(expiry, drain);
             }
         });
+        if lease.deliveries > 0 {
+            let held = format!("held by {}", lease.holder.key);
+            self.note(name, EventVerb::Expire, None, held, expiry);
+        }
     }
 
     /// Ends a rest, and every cool-down that is over.
@@ -100,9 +108,9 @@ impl Standing {
     /// Ends the lease, if there is one, and remembers how.
     pub(super) fn end_lease(&mut self, cause: EndCause, at: Time) {
         if let Some(lease) = self.lease.take() {
-            let holder = Some(lease.holder.key);
-            self.ended =
-                Some(Ended { secret: lease.secret, epoch: lease.epoch, cause, at, holder });
+            let Lease { secret, epoch, holder, .. } = lease;
+            let (holder, detail) = (Some(holder.key), String::new());
+            self.ended = Some(Ended { secret, epoch, cause, at, holder, detail });
             if cause != EndCause::Undone {
                 self.last_used = at;
             }

@@ -75,6 +75,7 @@ impl Stage {
                     proxy: None,
                     device: None,
                     credential: Credential(words[1].into()),
+                    by: KeyId::new("op"),
                 };
                 said(self.realm.add(&name(), new, now), |_| String::new())
             }
@@ -112,7 +113,9 @@ impl Stage {
                 let why = why("admin", words[2], now);
                 said(self.pool().invalidate(&session(words[1]), why, now), |view| reason(&view))
             }
-            "restore" => said(self.pool().restore(&session(words[1]), now), |v| state(&v)),
+            "restore" => {
+                said(self.pool().restore(&session(words[1]), &KeyId::new("op"), now), |v| state(&v))
+            }
             "session" => said(self.pool().get(&session(words[1]), now), |v| state(&v)),
             "pause" => self.mode(PoolMode::Paused),
             "drain" => self.mode(PoolMode::Draining),

@@ -5,21 +5,23 @@ mod ask;
 mod error;
 mod escalation;
 mod explain;
+mod leases;
 mod reply;
 mod secret;
 mod upkeep;
 
 pub(super) use self::{
-    amend::update_pool,
+    amend::{UpdateSession, update_pool, update_session},
     ask::{
-        Acquire, Invalidate, Release, Target, acquire, add_session, create_pool, invalidate,
-        list_pools, list_sessions, list_waiters, pool, release, renew, reseal_sessions,
-        session_ref,
+        Acquire, Invalidate, ListEvents, Release, Target, acquire, add_session, create_pool,
+        invalidate, list_events, list_pools, list_sessions, list_waiters, pool, release, renew,
+        reseal_sessions, session_ref,
     },
     error::{ClearCoolDown, brakes, clear_cool_down, report, verdict},
     explain::{because, braking, explain, passed_over},
+    leases::{lent, list_leases, mark, progress, revoke_leases},
     reply::{
-        Audience, grant, lease, pool as pool_reply, pool_status, release_outcome, resealed,
+        Audience, event, grant, lease, pool as pool_reply, pool_status, release_outcome, resealed,
         session, waiter,
     },
     secret::{Form, hand_out},

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::SyncFolder,
     inventory::{Piece, Stock, Ways},
-    pool::{Policy, PoolName, Refusal},
+    pool::{KeyId, Policy, PoolName, Refusal},
     proto::v1::{ImportOutcome, ImportRow},
     store::{self, Store},
 };
@@ -35,6 +35,8 @@ const READ_AFTER: u32 = 1800;
 const RETRY_AFTER: u32 = 15;
 /// How many pieces are read ahead.
 const AHEAD: usize = 64;
+/// Who adds a session of a folder, as its trail tells.
+const FOLLOWER: &str = "serve-sync";
 /// How deep folders are looked into.
 const MAX_DEPTH: usize = 64;
 
@@ -129,7 +131,8 @@ async fn take(sync: &mut Sync<'_>, pool: &PoolName, piece: Piece) -> Result<(), 
         }
         Piece::Session { mut row, new } => {
             let name = new.name;
-            match convert::add_session(&new.entry.request(pool.as_str(), &name)) {
+            let request = new.entry.request(pool.as_str(), &name);
+            match convert::add_session(&request, KeyId::new(FOLLOWER)) {
                 Ok((_, session)) => sync.want(row, session).await,
                 Err(fault) => {
                     row.detail = intake::misshapen(fault)?;

@@ -5,6 +5,7 @@ mod explain;
 mod flood;
 mod import;
 mod lend;
+mod operate;
 mod pool;
 mod report;
 mod sync;
@@ -39,12 +40,6 @@ where
     let caller = caller(&request)?;
     let call = caller.call.clone();
     deed(caller, request.into_inner()).await.map_err(|fault| status(fault, &call))
-}
-
-/// Answers that this version has no such call yet.
-fn not_implemented<Q, A>(request: &Request<Q>, what: &'static str) -> Answer<A> {
-    let caller = caller(request)?;
-    Err(status(Fault::NotImplemented { what }, &caller.call))
 }
 
 fn caller<Q>(request: &Request<Q>) -> Result<Caller, Status> {

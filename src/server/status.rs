@@ -19,17 +19,21 @@ use tonic_types::{
     ErrorDetails, FieldViolation, PreconditionViolation, QuotaViolation, StatusExt as _,
 };
 
-pub(super) use self::transport::{broken_stream, made_by_transport};
+pub(crate) use self::words::{anchor, code_name};
 use self::{
     reasons::Entry,
-    words::{cause_name, owned, render, told_delay},
+    words::{owned, render, told_delay},
+};
+pub(super) use self::{
+    transport::{broken_stream, made_by_transport},
+    words::cause_name,
 };
 use super::call::{Call, Locale, Outcome, Weight};
 use crate::{
     keys::Role,
     pool::{
-        Fingerprint, KeyId, NextRelease, PolicyFault, PoolCounts, PoolName, Refusal, SessionName,
-        SessionState,
+        Fingerprint, KeyId, MAX_LABELS, NextRelease, PolicyFault, PoolCounts, PoolName, Refusal,
+        SessionName, SessionState,
     },
     store,
 };
@@ -163,23 +167,6 @@ fn build(answer: Answer, call: &Call) -> Status {
         None => {}
     }
     Status::with_error_details_and_metadata(entry.code, message, details, trailers)
-}
-
-/// Where the manual explains a reason.
-pub(crate) fn anchor(reason: &str) -> String {
-    reason.to_lowercase().replace('_', "-")
-}
-
-/// A code's name in the specification: `RESOURCE_EXHAUSTED`.
-pub(crate) fn code_name(code: Code) -> String {
-    let mut name = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
 }
 
 /// Whether a refusal for this reason tells that its pool exists. Only such pools are counted by
@@ -411,6 +398,10 @@ fn refused(refusal: Refusal) -> Answer {
         Refusal::SessionNotFound { pool, session } => {
             about_session(&reasons::SESSION_NOT_FOUND, &pool, &session)
         }
+        Refusal::TooManyLabels { pool: _, session: _, count } => invalid(vec![Violation {
+            field: "session.labels".to_owned(),
+            description: format!("would be {count}; they may be at most {MAX_LABELS}"),
+        }]),
         Refusal::SessionExists { pool, session } => {
             about_session(&reasons::SESSION_EXISTS, &pool, &session)
         }
@@ -426,8 +417,13 @@ fn refused(refusal: Refusal) -> Answer {
         }
         Refusal::LeaseNotFound => Answer::new(&reasons::LEASE_NOT_FOUND, [])
             .with(Detail::Resource { kind: LEASE, name: String::new() }),
-        Refusal::LeaseLost { pool, session, cause, epoch, at } => {
-            let mut answer = about_session(&reasons::LEASE_LOST, &pool, &session);
+        Refusal::LeaseLost { pool, session, cause, epoch, at, detail } => {
+            let told = !detail.is_empty();
+            let entry = if told { &reasons::LEASE_REVOKED } else { &reasons::LEASE_LOST };
+            let mut answer = about_session(entry, &pool, &session);
+            if told {
+                answer.facts.insert("detail", detail);
+            }
             answer.facts.insert("cause", cause_name(cause).to_owned());
             answer.facts.insert("epoch", epoch.to_string());
             answer.facts.insert("lost_at", at.to_string());

@@ -6,6 +6,7 @@
 
 mod journal;
 mod place;
+mod rows;
 
 use std::{
     path::Path,
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 pub use self::journal::Durability;
-use self::journal::{Journal, Write};
+use self::{journal::Journal, rows::Write};
 use super::{
     Error, Health, Notice, Notices, Result, Store,
     batch::{batches, in_order},
@@ -25,10 +26,10 @@ use super::{
 use crate::{
     clock::Clock,
     pool::{
-        Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-        Mark, NewSession, Patience, Policy, PolicyChange, Pool, PoolMode, PoolName, PoolStatus,
-        PoolView, Realm, Refusal, ReleaseOutcome, Secrets, SessionName, SessionView, Span, Time,
-        WaiterView, verdict::Scope,
+        Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
+        LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, Pool, PoolMode,
+        PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, Revocation, Revoked,
+        Secrets, SessionChange, SessionName, SessionView, Span, Time, WaiterView, verdict::Scope,
     },
 };
 
@@ -193,6 +194,16 @@ impl Store for EmbeddedStore {
         self.deed(|realm, now| realm.add(pool, session, now)).await
     }
 
+    async fn update_session(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: SessionChange,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        self.in_pool(pool, |pool, now| pool.update_session(session, change, by, now)).await
+    }
+
     async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
         self.deed(|realm, now| realm.remove(pool, session, now)).await
     }
@@ -296,8 +307,9 @@ impl Store for EmbeddedStore {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
+        by: &KeyId,
     ) -> Result<Option<SessionView>> {
-        self.in_pool(pool, |pool, now| pool.clear_cool_down(session, scope, now)).await
+        self.in_pool(pool, |pool, now| pool.clear_cool_down(session, scope, by, now)).await
     }
 
     async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
@@ -323,8 +335,36 @@ impl Store for EmbeddedStore {
         .await
     }
 
-    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
-        self.in_pool(pool, |pool, now| pool.restore(session, now)).await
+    async fn restore(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        self.in_pool(pool, |pool, now| pool.restore(session, by, now)).await
+    }
+
+    async fn list_leases(
+        &self,
+        pool: &PoolName,
+        after: Option<&LeaseMark>,
+        most: usize,
+    ) -> Result<Vec<Lent>> {
+        self.in_pool(pool, |pool, now| Ok(pool.list_leases(after, most, now))).await
+    }
+
+    async fn revoke_leases(&self, pool: &PoolName, which: &Revocation) -> Result<Revoked> {
+        self.in_pool(pool, |pool, now| pool.revoke_leases(which, now)).await
+    }
+
+    async fn history(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Event>> {
+        self.in_pool(pool, |pool, now| pool.history(session, before, most, now)).await
     }
 
     async fn renew_all(

@@ -13,8 +13,10 @@ mod ear;
 mod fault;
 mod kept;
 mod keys;
+mod leases;
 mod link;
 mod options;
+mod pools;
 mod reply;
 mod scripts;
 mod wire;
@@ -23,11 +25,10 @@ mod witness;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
 use tokio::sync::watch;
 
 use self::{
-    argument::{Call, PackedAsk, PackedError, PackedWait, hex, millis, mode_name, pack},
+    argument::{Call, PackedAsk, PackedError, PackedWait, fresh_name, millis, mode_name, pack},
     doubt::Doubt,
     ear::Ear,
     keys::Keys,
@@ -38,10 +39,10 @@ use self::{
 };
 use super::{Error, Health, Notices, Result, Store};
 use crate::pool::{
-    Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId, Mark,
-    NewSession, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView, Refusal,
-    ReleaseOutcome, Secrets, SessionName, SessionState, SessionView, Span, WaiterView,
-    verdict::Scope,
+    Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
+    LeaseId, LeaseMark, Lent, Mark, NewSession, Policy, PolicyChange, PoolMode, PoolName,
+    PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets, SessionChange, SessionName,
+    SessionState, SessionView, Span, WaiterView, verdict::Scope,
 };
 
 pub use options::{ClockSource, Options};
@@ -123,29 +124,6 @@ impl RedisStore {
     fn lease_call(&self, verb: Verb, lease: &LeaseId) -> Call {
         self.call(verb, &lease.pool).with(lease.session.as_str()).with(lease.secret.to_hex())
     }
-
-    async fn list_pool(&self, pool: &PoolName) -> Result<()> {
-        let list = Call::new(Verb::ListPool, self.inner.keys.pools()).with(pool.as_str());
-        self.run(list).await?.expect("listed", About::pool(pool)).map(drop)
-    }
-
-    async fn list_chunk(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolName>> {
-        let call = Call::new(Verb::ListPools, self.inner.keys.pools())
-            .with(after.map_or("", PoolName::as_str))
-            .with(most.to_string());
-        self.run(call).await?.pool_names()
-    }
-
-    /// A pool that is listed; none if it is not made yet.
-    async fn listed_pool(&self, pool: &PoolName) -> Result<Option<PoolView>> {
-        match self.get_pool(pool).await {
-            Ok(view) => Ok(Some(view)),
-            Err(Error::Refused(refusal)) if matches!(*refusal, Refusal::PoolNotFound { .. }) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
 }
 
 #[async_trait]
@@ -172,19 +150,7 @@ impl Store for RedisStore {
     }
 
     async fn list_pools(&self, after: Option<&PoolName>, most: usize) -> Result<Vec<PoolView>> {
-        let mut views = Vec::new();
-        let mut after = after.cloned();
-        while views.len() < most {
-            let chunk = (most - views.len()).min(MOST);
-            let names = self.list_chunk(after.as_ref(), chunk).await?;
-            let shown = try_join_all(names.iter().map(|name| self.listed_pool(name))).await?;
-            views.extend(shown.into_iter().flatten());
-            if names.len() < chunk {
-                break;
-            }
-            after = names.last().cloned();
-        }
-        Ok(views)
+        self.pools_after(after, most).await
     }
 
     async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
@@ -216,6 +182,16 @@ impl Store for RedisStore {
 
     async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView> {
         self.inner.add(pool, session).await
+    }
+
+    async fn update_session(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: SessionChange,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        self.inner.update_session(pool, session, &change, by).await
     }
 
     async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
@@ -388,11 +364,13 @@ impl Store for RedisStore {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
+        by: &KeyId,
     ) -> Result<Option<SessionView>> {
         let call = self
             .call(Verb::ClearCoolDown, pool)
             .with(session.map_or("", SessionName::as_str))
-            .with(scope.key());
+            .with(scope.key())
+            .with(by.as_str());
         let reply = self.run(call).await?;
         match session {
             Some(session) => reply.session_view(About::session(pool, session)).map(Some),
@@ -418,13 +396,19 @@ impl Store for RedisStore {
         session: &SessionName,
         why: Invalidation,
     ) -> Result<SessionView> {
-        let call = self.call(Verb::Invalidate, pool).with(session.as_str()).packed(&why);
+        let call = self.call(Verb::Invalidate, pool).with(session.as_str());
+        let call = call.packed(&why);
         self.run(call).await?.session_view(About::session(pool, session))
     }
 
-    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
+    async fn restore(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        by: &KeyId,
+    ) -> Result<SessionView> {
         let mut patience = Patience::new();
-        let call = self.call(Verb::Restore, pool).with(session.as_str());
+        let call = self.call(Verb::Restore, pool).with(session.as_str()).with(by.as_str());
         let reply = self.inner.link.run(&call, &mut patience).await?;
         if reply.is("inappropriate_state") && patience.in_doubt() {
             // Taken for the doing of an attempt whose reply was lost.
@@ -454,6 +438,29 @@ impl Store for RedisStore {
         self.inner.ear.listen()
     }
 
+    async fn list_leases(
+        &self,
+        pool: &PoolName,
+        after: Option<&LeaseMark>,
+        most: usize,
+    ) -> Result<Vec<Lent>> {
+        self.leases_after(pool, after, most).await
+    }
+
+    async fn revoke_leases(&self, pool: &PoolName, which: &Revocation) -> Result<Revoked> {
+        self.revoke(pool, which).await
+    }
+
+    async fn history(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Event>> {
+        self.events_of(pool, session, before, most).await
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.inner.link.health()
     }
@@ -469,12 +476,4 @@ impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").field("keys", &self.inner.keys).finish_non_exhaustive()
     }
-}
-
-/// A name that nothing else has.
-fn fresh_name() -> Result<String> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits)
-        .map_err(|error| Error::Broken(format!("the system gives no random bits: {error}")))?;
-    Ok(hex(&bits))
 }

@@ -4,6 +4,7 @@
 //! profile of a session. What a holder is given is opened; what operators look at is opened but
 //! for the credential, which nobody looks at. What does not open is not lent: the lease is undone.
 
+mod delivery;
 mod form;
 mod keys;
 mod ring;
@@ -24,10 +25,10 @@ use self::{
 };
 use super::{Error, Health, Notices, Resealed, Result, Store};
 use crate::pool::{
-    Ask, Assessment, Credential, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease,
-    LeaseId, LeaseSecret, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName,
-    PoolStatus, PoolView, ReleaseOutcome, Secrets, SessionName, SessionRecord, SessionView, Span,
-    WaiterView, verdict::Scope,
+    Ask, Assessment, Credential, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId,
+    Lease, LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode,
+    PoolName, PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets, SessionChange,
+    SessionName, SessionRecord, SessionView, Span, WaiterView, verdict::Scope,
 };
 
 /// How the secrets of sessions are kept.
@@ -71,6 +72,28 @@ impl SealedStore {
             return if self.keeps_plain { Ok(secrets) } else { Err(Error::NoKey) };
         };
         sealed(keys.first(), place, &secrets)
+    }
+
+    /// Seals what a session's secrets change to. They are bound to its credential, so the change is
+    /// for the session that has this one only.
+    async fn seal_change(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: SessionChange,
+    ) -> Result<SessionChange> {
+        let keys = match self.ring.keys() {
+            Some(keys) => keys,
+            None if self.keeps_plain || !change.has_secrets() => return Ok(change),
+            None => return Err(Error::NoKey),
+        };
+        let fingerprint = self.inner.get_session(pool, session).await?.record.fingerprint;
+        let place = Place { pool, session, fingerprint: &fingerprint };
+        let proxy =
+            change.proxy.try_map(|plain| seal_one(keys.first(), place, Field::Proxy, &plain))?;
+        let device =
+            change.device.try_map(|plain| seal_one(keys.first(), place, Field::Device, &plain))?;
+        Ok(SessionChange { proxy, device, fingerprint: Some(fingerprint), ..change })
     }
 
     /// Opens all secrets of a session, for its holder.
@@ -135,37 +158,6 @@ impl SealedStore {
     }
 }
 
-/// Takes back a grant that cannot be delivered because the session does not open, and lets the
-/// others have their turn first.
-async fn take_back(store: Arc<dyn Store>, granted: LeaseId, deliveries: u32, ask: Ask) {
-    let LeaseId { pool, session, .. } = &granted;
-    match store.undo(&granted, deliveries).await {
-        Ok(true) => {}
-        // Somebody else has been given it too.
-        Ok(false) => return,
-        Err(error) => {
-            tracing::warn!(
-                %pool, %session, %error,
-                "a lease of a session that does not open was not undone; it ends when its TTL is \
-                 over"
-            );
-            return;
-        }
-    }
-    // An undone grant leaves no use behind: the same session would be the next one for ever.
-    let mut bits = [0; 16];
-    if getrandom::fill(&mut bits).is_err() {
-        return;
-    }
-    let secret = LeaseSecret::new(bits);
-    let key = ask.holder.key.clone();
-    let (named, request, ttl) = (Some(session.clone()), None, None);
-    let again = Ask { session: named, secret, request, ttl, retried_for: None, ..ask };
-    if store.acquire(pool, again).await.is_ok() {
-        let _ = store.release(&LeaseId { secret, ..granted }, &key, Span::ZERO, None).await;
-    }
-}
-
 impl Drop for SealedStore {
     fn drop(&mut self) {
         self.following.abort();
@@ -180,15 +172,23 @@ impl<'a> Place<'a> {
 
 /// Secrets, sealed.
 fn sealed(key: &StoreKey, place: Place<'_>, secrets: &Secrets) -> Result<Secrets> {
-    let seal = |field, plain: &Credential| {
-        let sealed = form::seal(key, place, field, &plain.0).map(Credential);
-        sealed.map_err(|error| Error::Broken(format!("the system gives no random bits: {error}")))
-    };
+    let seal = |field, plain: &Credential| seal_one(key, place, field, plain);
     Ok(Secrets {
         credential: seal(Field::Credential, &secrets.credential)?,
         proxy: secrets.proxy.as_ref().map(|proxy| seal(Field::Proxy, proxy)).transpose()?,
         device: secrets.device.as_ref().map(|device| seal(Field::Device, device)).transpose()?,
     })
+}
+
+/// One secret, sealed.
+fn seal_one(
+    key: &StoreKey,
+    place: Place<'_>,
+    field: Field,
+    plain: &Credential,
+) -> Result<Credential> {
+    let sealed = form::seal(key, place, field, &plain.0).map(Credential);
+    sealed.map_err(|error| Error::Broken(format!("the system gives no random bits: {error}")))
 }
 
 /// Secrets, opened; or the first that does not open.
@@ -206,23 +206,6 @@ fn opened(
         proxy: proxy.map(|proxy| open(Field::Proxy, proxy)).transpose()?,
         device: device.map(|device| open(Field::Device, device)).transpose()?,
     })
-}
-
-impl SealedStore {
-    /// A grant as its holder needs it. One that cannot be opened is taken back.
-    async fn opened(&self, pool: &PoolName, ask: Ask, grant: Grant) -> Result<Grant> {
-        let Lease { secret, deliveries, .. } = grant.lease;
-        let granted = LeaseId { pool: pool.clone(), session: grant.record.name.clone(), secret };
-        match self.open(pool, grant.record) {
-            Ok(record) => Ok(Grant { record, ..grant }),
-            Err(error) => {
-                // In a task, so that it is done even if the caller leaves meanwhile.
-                let back = take_back(Arc::clone(&self.inner), granted, deliveries, ask);
-                let _ = tokio::spawn(back).await;
-                Err(error)
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -266,6 +249,40 @@ impl Store for SealedStore {
         let Secrets { credential, proxy, device } = self.seal(place, plain)?;
         let added = NewSession { proxy, device, credential, ..session };
         Ok(self.show_one(pool, self.inner.add(pool, added).await?))
+    }
+
+    async fn update_session(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: SessionChange,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        let change = self.seal_change(pool, session, change).await?;
+        Ok(self.show_one(pool, self.inner.update_session(pool, session, change, by).await?))
+    }
+
+    async fn history(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Event>> {
+        self.inner.history(pool, session, before, most).await
+    }
+
+    async fn list_leases(
+        &self,
+        pool: &PoolName,
+        after: Option<&LeaseMark>,
+        most: usize,
+    ) -> Result<Vec<Lent>> {
+        self.inner.list_leases(pool, after, most).await
+    }
+
+    async fn revoke_leases(&self, pool: &PoolName, which: &Revocation) -> Result<Revoked> {
+        self.inner.revoke_leases(pool, which).await
     }
 
     async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
@@ -374,8 +391,9 @@ impl Store for SealedStore {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
+        by: &KeyId,
     ) -> Result<Option<SessionView>> {
-        let view = self.inner.clear_cool_down(pool, session, scope).await?;
+        let view = self.inner.clear_cool_down(pool, session, scope, by).await?;
         Ok(view.map(|view| self.show_one(pool, view)))
     }
 
@@ -396,8 +414,13 @@ impl Store for SealedStore {
         Ok(self.show_one(pool, self.inner.invalidate(pool, session, why).await?))
     }
 
-    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
-        Ok(self.show_one(pool, self.inner.restore(pool, session).await?))
+    async fn restore(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        Ok(self.show_one(pool, self.inner.restore(pool, session, by).await?))
     }
 
     async fn renew_all(

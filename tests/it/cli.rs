@@ -7,6 +7,7 @@ mod flood;
 mod imports;
 mod leaks;
 mod odd_files;
+mod operators;
 mod store_keys;
 mod syncs;
 

@@ -38,6 +38,7 @@ mod expiry;
 mod flood_wait;
 mod grants;
 mod invalidation;
+mod leases;
 mod members;
 mod notices;
 mod operator;
@@ -50,13 +51,14 @@ mod reports;
 mod sealing;
 mod standing;
 mod suspicion;
+mod trail;
 mod undo;
 mod waiting;
 mod waits;
 
-use telegate::pool::{EndCause, LeaseId, Refusal, Span, Time};
+use telegate::pool::{EndCause, Ended, LeaseId, LeaseSecret, Refusal, Span, Time};
 
-use crate::harness::stage::pool_name;
+use crate::harness::stage::{ANN, key, pool_name};
 
 /// One millisecond: the smallest step of the store's clock.
 const TICK: Span = Span(1);
@@ -73,7 +75,12 @@ const fn sum(first: Span, then: Span) -> Span {
 /// The refusal that tells how a lease was lost.
 fn lost(lease: &LeaseId, cause: EndCause, epoch: u64, at: Time) -> Refusal {
     let (pool, session) = (lease.pool.clone(), lease.session.clone());
-    Refusal::LeaseLost { pool, session, cause, epoch, at }
+    Refusal::LeaseLost { pool, session, cause, epoch, at, detail: String::new() }
+}
+
+/// What is remembered of a lease of Ann's that nobody ended with words.
+fn ended(secret: LeaseSecret, epoch: u64, cause: EndCause, at: Time) -> Ended {
+    Ended { secret, epoch, cause, at, holder: Some(key(ANN)), detail: String::new() }
 }
 
 /// The refusal for another key's lease.

@@ -7,7 +7,7 @@ mod departures;
 use std::time::{Duration, Instant};
 
 use telegate::{
-    pool::{Credential, Fingerprint, NewSession, Policy, PoolName, SessionName, Span},
+    pool::{Credential, Fingerprint, KeyId, NewSession, Policy, PoolName, SessionName, Span},
     proto::v1::{self, keep_alive_response::Event, session_pool_client::SessionPoolClient},
     store::{Error, Store as _},
 };
@@ -127,6 +127,7 @@ async fn crowd(broker: &Broker, policy: Policy, sessions: usize) {
             proxy: None,
             device: None,
             credential: Credential(credential.seal().0),
+            by: KeyId::new("op"),
         };
         broker.store.add(&pool, new).await.unwrap();
     }

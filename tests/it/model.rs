@@ -120,6 +120,7 @@ async fn the_histories_meet_every_outcome() {
         "cause: Expired",
         "cause: Invalidated",
         "cause: Superseded",
+        "cause: Revoked",
         "state: Ready, wanted",
         "state: Leased, wanted",
         "state: Resting, wanted",

@@ -225,9 +225,6 @@ async fn a_broken_world() {
 async fn what_this_version_has_not() {
     let broker = Broker::start().await;
     broker.fill("demo", &["alice"]).await;
-    let request = v1::ListSessionEventsRequest::default();
-    let status = broker.admin().list_session_events(request).await.unwrap_err();
-    assert_snapshot!("not_implemented", seen(&status));
     let status = call(&broker, "/telegate.v1.SessionPool/Steal", acquire("demo")).await;
     assert_snapshot!("not_implemented_unknown_method", seen(&status));
     let status = call(&broker, "/nowhere/At", acquire("demo")).await;

@@ -11,9 +11,10 @@ use std::{
 use async_trait::async_trait;
 use telegate::{
     pool::{
-        Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-        Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
-        ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
+        Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
+        LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode,
+        PoolName, PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets,
+        SessionChange, SessionName, SessionView, Span, WaiterView, verdict::Scope,
     },
     store::{Error, Health, Notices, Resealed, Result, Store},
 };
@@ -111,6 +112,16 @@ impl Store for Unruly {
 
     async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView> {
         self.inner.add(pool, session).await
+    }
+
+    async fn update_session(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: SessionChange,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        self.inner.update_session(pool, session, change, by).await
     }
 
     async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
@@ -220,8 +231,9 @@ impl Store for Unruly {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
+        by: &KeyId,
     ) -> Result<Option<SessionView>> {
-        self.inner.clear_cool_down(pool, session, scope).await
+        self.inner.clear_cool_down(pool, session, scope, by).await
     }
 
     async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
@@ -241,8 +253,36 @@ impl Store for Unruly {
         self.inner.invalidate(pool, session, why).await
     }
 
-    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
-        self.inner.restore(pool, session).await
+    async fn restore(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        self.inner.restore(pool, session, by).await
+    }
+
+    async fn list_leases(
+        &self,
+        pool: &PoolName,
+        after: Option<&LeaseMark>,
+        most: usize,
+    ) -> Result<Vec<Lent>> {
+        self.inner.list_leases(pool, after, most).await
+    }
+
+    async fn revoke_leases(&self, pool: &PoolName, which: &Revocation) -> Result<Revoked> {
+        self.inner.revoke_leases(pool, which).await
+    }
+
+    async fn history(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Event>> {
+        self.inner.history(pool, session, before, most).await
     }
 
     async fn renew_all(

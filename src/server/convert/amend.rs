@@ -1,8 +1,18 @@
 //! Requests that change what is there, with the mask that says what of it.
 
-use super::{Check, escalation::escalations};
+use prost::Message as _;
+
+use super::{
+    Check,
+    ask::{device, labels, proxy},
+    escalation::escalations,
+    quote,
+};
 use crate::{
-    pool::{Policy, PolicyChange, PoolName, Span},
+    pool::{
+        Credential, Edit, LABEL_KEY_RULE, Policy, PolicyChange, PoolName, SessionChange,
+        SessionName, Span, is_label_key,
+    },
     proto::v1,
     server::status::Fault,
 };
@@ -18,6 +28,20 @@ const POLICY_FIELDS: [&str; 8] = [
     "max_waiters",
     "escalation",
 ];
+
+/// The fields of a device profile.
+const DEVICE_FIELDS: [&str; 8] = [
+    "api_id",
+    "api_hash",
+    "device_model",
+    "system_version",
+    "app_version",
+    "lang_code",
+    "system_lang_code",
+    "lang_pack",
+];
+/// What of a session can be changed.
+const SESSION_FIELDS: &str = "labels, labels.KEY, proxy, device, device.FIELD, account_id";
 
 /// What a request says of a policy.
 pub(super) fn policy_change(check: &mut Check, wire: &v1::PoolPolicy) -> PolicyChange {
@@ -81,5 +105,133 @@ fn take(change: &mut PolicyChange, field: &str, said: &PolicyChange) {
         "drain" => change.drain = or(said.drain, default.drain),
         "escalation" => change.escalation = Some(said.escalation.unwrap_or(default.escalation)),
         _ => change.max_waiters = Some(said.max_waiters.unwrap_or(default.max_waiters)),
+    }
+}
+
+/// What an `UpdateSession` asks for.
+#[derive(Debug)]
+pub(in crate::server) struct UpdateSession {
+    /// The pool.
+    pub(in crate::server) pool: PoolName,
+    /// The session.
+    pub(in crate::server) session: SessionName,
+    /// What becomes of it.
+    pub(in crate::server) change: SessionChange,
+    /// The new parts of its device profile, where the others stay.
+    pub(in crate::server) parts: Option<DeviceParts>,
+}
+
+/// Some parts of a device profile.
+#[derive(Debug)]
+pub(in crate::server) struct DeviceParts {
+    fields: Vec<String>,
+    values: v1::DeviceProfile,
+}
+
+/// Checks an `UpdateSession`.
+pub(in crate::server) fn update_session(
+    request: &v1::UpdateSessionRequest,
+) -> Result<UpdateSession, Fault> {
+    let mut check = Check::default();
+    let wanted = request.session.clone().unwrap_or_default();
+    let pool = check.pool("session.pool", &wanted.pool);
+    let session = check.session("session.name", &wanted.name);
+    let all = said(&mut check, &wanted);
+    let mask = request.update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
+    let (change, fields) = if mask.is_empty() {
+        let change = SessionChange {
+            labels: all.labels.filter(|labels| !labels.is_empty()),
+            proxy: if_set(all.proxy),
+            device: if_set(all.device),
+            account_id: if_set(all.account_id),
+            ..SessionChange::default()
+        };
+        (change, Vec::new())
+    } else {
+        named(&mut check, mask, &wanted, &all)
+    };
+    let (pool, session) = check.end(pool.zip(session))?;
+    // Where the whole profile is named too, it has its parts.
+    let parts = !fields.is_empty() && change.device == Edit::Keep;
+    let values = wanted.device.unwrap_or_default();
+    let parts = parts.then_some(DeviceParts { fields, values });
+    Ok(UpdateSession { pool, session, change, parts })
+}
+
+/// Everything that can be changed, as the request has it.
+fn said(check: &mut Check, wanted: &v1::Session) -> SessionChange {
+    let edit = |value: Option<Credential>| value.map_or(Edit::Clear, Edit::Set);
+    let profile = wanted.device.as_ref().map(|profile| device(check, profile));
+    SessionChange {
+        labels: Some(labels(check, wanted)),
+        proxy: edit(proxy(check, &wanted.proxy)),
+        device: edit(profile),
+        account_id: wanted.account_id.map_or(Edit::Clear, Edit::Set),
+        ..SessionChange::default()
+    }
+}
+
+fn if_set<T>(edit: Edit<T>) -> Edit<T> {
+    match edit {
+        Edit::Clear => Edit::Keep,
+        other => other,
+    }
+}
+
+/// What a mask names, and which parts of the device profile.
+fn named(
+    check: &mut Check,
+    mask: &[String],
+    wanted: &v1::Session,
+    all: &SessionChange,
+) -> (SessionChange, Vec<String>) {
+    let (mut change, mut fields) = (SessionChange::default(), Vec::new());
+    for path in mask {
+        match path.split_once('.') {
+            None if path == "labels" => change.labels.clone_from(&all.labels),
+            None if path == "proxy" => change.proxy = all.proxy.clone(),
+            None if path == "device" => change.device = all.device.clone(),
+            None if path == "account_id" => change.account_id = all.account_id.clone(),
+            Some(("labels", key)) if is_label_key(key) => {
+                change.edits.insert(key.to_owned(), wanted.labels.get(key).cloned());
+            }
+            Some(("labels", key)) => {
+                let key = quote(key);
+                let rule = format!("{key} is not a label key; write {LABEL_KEY_RULE}");
+                check.fault("update_mask", rule);
+            }
+            Some(("device", field)) if DEVICE_FIELDS.contains(&field) => {
+                fields.push(field.to_owned());
+            }
+            _ => check.mask(path, SESSION_FIELDS),
+        }
+    }
+    (change, fields)
+}
+
+impl DeviceParts {
+    /// The device profile with these parts in place of its own.
+    pub(in crate::server) fn put_into(
+        self,
+        kept: Option<&Credential>,
+    ) -> Result<Credential, Fault> {
+        let none = || Ok(v1::DeviceProfile::default());
+        let kept = kept.map_or_else(none, |kept| v1::DeviceProfile::decode(&*kept.0));
+        let broken = |error| format!("a kept device profile cannot be read: {error}");
+        let mut device = kept.map_err(|error| Fault::Internal { cause: broken(error) })?;
+        let values = self.values;
+        for field in self.fields {
+            match field.as_str() {
+                "api_id" => device.api_id = values.api_id,
+                "api_hash" => device.api_hash.clone_from(&values.api_hash),
+                "device_model" => device.device_model.clone_from(&values.device_model),
+                "system_version" => device.system_version.clone_from(&values.system_version),
+                "app_version" => device.app_version.clone_from(&values.app_version),
+                "lang_code" => device.lang_code.clone_from(&values.lang_code),
+                "system_lang_code" => device.system_lang_code.clone_from(&values.system_lang_code),
+                _ => device.lang_pack.clone_from(&values.lang_pack),
+            }
+        }
+        Ok(Credential(device.encode_to_vec()))
     }
 }

@@ -314,21 +314,43 @@ pub(in crate::server) fn reseal_sessions(
     Ok((check.end(pool)?, after, size))
 }
 
+/// What a `ListSessionEvents` asks for.
+#[derive(Debug)]
+pub(in crate::server) struct ListEvents {
+    /// The pool.
+    pub(in crate::server) pool: PoolName,
+    /// The session.
+    pub(in crate::server) session: SessionName,
+    /// Where to go on: before the event of this number.
+    pub(in crate::server) before: Option<u64>,
+    /// How many.
+    pub(in crate::server) size: usize,
+}
+
+/// Checks a `ListSessionEvents`.
+pub(in crate::server) fn list_events(
+    request: &v1::ListSessionEventsRequest,
+) -> Result<ListEvents, Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", &request.pool);
+    let session = check.session("session", &request.session);
+    let size = check.page_size(request.page_size);
+    let before = check.page_token(&request.page_token, |number| number.parse().ok());
+    let (pool, session) = check.end(pool.zip(session))?;
+    Ok(ListEvents { pool, session, before, size })
+}
+
 /// Checks an `AddSession`.
 pub(in crate::server) fn add_session(
     request: &v1::AddSessionRequest,
+    by: KeyId,
 ) -> Result<(PoolName, NewSession), Fault> {
     let mut check = Check::default();
     let session = request.session.clone().unwrap_or_default();
     let pool = check.pool("session.pool", &session.pool);
     let name = check.session("session.name", &session.name);
     let labels = labels(&mut check, &session);
-    let proxy = &session.proxy;
-    check.at_most("session.proxy", proxy, MAX_PROXY);
-    if proxy.bytes().any(|c| !c.is_ascii_graphic()) {
-        check.fault("session.proxy", "is not a URL; write for example socks5://host:1080");
-    }
-    let proxy = (!proxy.is_empty()).then(|| Credential(proxy.clone().into_bytes()));
+    let proxy = proxy(&mut check, &session.proxy);
     let device = session.device.as_ref().map(|profile| device(&mut check, profile));
     let credential = secret::take_in(&mut check, request.credential.as_ref());
     let ((pool, name), credential) = check.end(pool.zip(name).zip(credential))?;
@@ -344,11 +366,22 @@ pub(in crate::server) fn add_session(
         proxy,
         device,
         credential: credential.seal(),
+        by,
     };
     Ok((pool, new))
 }
 
-fn labels(check: &mut Check, session: &v1::Session) -> Labels {
+/// Checks a proxy; empty: none.
+pub(super) fn proxy(check: &mut Check, proxy: &str) -> Option<Credential> {
+    check.at_most("session.proxy", proxy, MAX_PROXY);
+    if proxy.bytes().any(|c| !c.is_ascii_graphic()) {
+        check.fault("session.proxy", "is not a URL; write for example socks5://host:1080");
+    }
+    (!proxy.is_empty()).then(|| Credential(proxy.as_bytes().to_vec()))
+}
+
+/// Checks labels.
+pub(super) fn labels(check: &mut Check, session: &v1::Session) -> Labels {
     let many = session.labels.len();
     if many > MAX_LABELS {
         check.fault("session.labels", format!("are {many}; they may be at most {MAX_LABELS}"));
@@ -366,7 +399,8 @@ fn labels(check: &mut Check, session: &v1::Session) -> Labels {
     session.labels.clone()
 }
 
-fn device(check: &mut Check, device: &v1::DeviceProfile) -> Credential {
+/// Checks a device profile.
+pub(super) fn device(check: &mut Check, device: &v1::DeviceProfile) -> Credential {
     for (field, text) in [
         ("api_hash", &device.api_hash),
         ("device_model", &device.device_model),

@@ -7,8 +7,8 @@ use super::{Form, error::cool_down, escalation::escalation_policy, hand_out, pag
 use crate::{
     credential::Credential,
     pool::{
-        Grant, Holder, InvalidReason, Lease, LeaseId, PoolMode, PoolName, PoolRecord, PoolState,
-        PoolStatus, Priority, ReleaseCause, ReleaseOutcome, SessionName, SessionRecord,
+        Event, Grant, Holder, InvalidReason, Lease, LeaseId, PoolMode, PoolName, PoolRecord,
+        PoolState, PoolStatus, Priority, ReleaseCause, ReleaseOutcome, SessionName, SessionRecord,
         SessionState, SessionView, Span, Standing, Time, WaiterView,
     },
     proto::v1,
@@ -133,6 +133,16 @@ fn session_at(
             by_key_id: suspicion.by.to_string(),
             time: Some(timestamp(suspicion.at)),
         }),
+    }
+}
+
+/// Something that was done to a session.
+pub(in crate::server) fn event(event: &Event) -> v1::SessionEvent {
+    v1::SessionEvent {
+        time: Some(timestamp(event.at)),
+        verb: event.verb.name().to_owned(),
+        by_key_id: event.by.as_ref().map(ToString::to_string).unwrap_or_default(),
+        detail: event.detail.clone(),
     }
 }
 

@@ -137,7 +137,7 @@ fn every_violation_of_a_session_is_told_and_no_secret_with_it() {
         form: v1::CredentialForm::GotdJson.into(),
     };
     let request = v1::AddSessionRequest { session: Some(session), credential: Some(credential) };
-    let said = violations(add_session(&request));
+    let said = violations(add_session(&request, KeyId::new("k")));
     let fields: Vec<_> = said.iter().filter_map(|v| v.split(": ").next()).collect();
     assert_eq!(
         fields,
@@ -164,7 +164,8 @@ fn an_empty_or_zero_credential_is_none() {
     let add = |value| {
         let session = v1::Session { pool: "demo".into(), name: "a".into(), ..Default::default() };
         let credential = Some(v1::Credential { value, ..Default::default() });
-        violations(add_session(&v1::AddSessionRequest { session: Some(session), credential }))
+        let request = v1::AddSessionRequest { session: Some(session), credential };
+        violations(add_session(&request, KeyId::new("k")))
     };
     let key = |auth_key| {
         Some(Value::Telegram(v1::TelegramCredential { dc_id: 1, auth_key, ..Default::default() }))

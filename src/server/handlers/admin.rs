@@ -7,16 +7,15 @@ use tonic::{Request, Streaming};
 use super::{
     Answer, answer,
     import::{Turns, import},
-    not_implemented,
     sync::sync,
 };
 use crate::{
-    pool::{PoolMode, PoolName, PoolView, Refusal, SessionView},
+    pool::{Edit, PoolMode, PoolName, PoolView, Refusal, SessionView},
     proto::v1::{self, session_admin_server::SessionAdmin},
     server::{
         auth::Pools,
         call::Caller,
-        convert::{self, page_token},
+        convert::{self, UpdateSession, page_token},
         status::Fault,
     },
     store::{self, Store},
@@ -146,7 +145,7 @@ impl AdminService {
         caller: Caller,
         request: v1::AddSessionRequest,
     ) -> Result<v1::AddSessionResponse, Fault> {
-        let (pool, new) = convert::add_session(&request)?;
+        let (pool, new) = convert::add_session(&request, caller.key())?;
         caller.enter(&pool)?;
         let added = self.store.add(&pool, new).await.map_err(|error| hidden(&caller, error));
         let session = convert::session(&pool, &added?, caller.audience());
@@ -207,6 +206,22 @@ impl AdminService {
         })
     }
 
+    async fn session_updated(
+        &self,
+        caller: Caller,
+        request: v1::UpdateSessionRequest,
+    ) -> Result<v1::UpdateSessionResponse, Fault> {
+        let UpdateSession { pool, session, mut change, parts } = convert::update_session(&request)?;
+        caller.enter(&pool)?;
+        if let Some(parts) = parts {
+            let kept = self.store.get_session(&pool, &session).await?.record.device;
+            change.device = Edit::Set(parts.put_into(kept.as_ref())?);
+        }
+        let view = self.store.update_session(&pool, &session, change, &caller.key()).await?;
+        let session = convert::session(&pool, &view, caller.audience());
+        Ok(v1::UpdateSessionResponse { session: Some(session) })
+    }
+
     async fn removed(
         &self,
         caller: Caller,
@@ -225,7 +240,7 @@ impl AdminService {
     ) -> Result<v1::RestoreSessionResponse, Fault> {
         let (pool, session) = convert::session_ref(&request.pool, &request.session)?;
         caller.enter(&pool)?;
-        let view = self.store.restore(&pool, &session).await?;
+        let view = self.store.restore(&pool, &session, &caller.key()).await?;
         let session = convert::session(&pool, &view, caller.audience());
         Ok(v1::RestoreSessionResponse { session: Some(session) })
     }
@@ -384,7 +399,7 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<v1::UpdateSessionRequest>,
     ) -> Answer<v1::UpdateSessionResponse> {
-        not_implemented(&request, "UpdateSession")
+        answer(request, |caller, asked| self.session_updated(caller, asked)).await
     }
 
     async fn clear_cool_down(
@@ -398,21 +413,21 @@ impl SessionAdmin for AdminService {
         &self,
         request: Request<v1::ListSessionEventsRequest>,
     ) -> Answer<v1::ListSessionEventsResponse> {
-        not_implemented(&request, "ListSessionEvents")
+        answer(request, |caller, asked| self.events_listed(caller, asked)).await
     }
 
     async fn list_leases(
         &self,
         request: Request<v1::ListLeasesRequest>,
     ) -> Answer<v1::ListLeasesResponse> {
-        not_implemented(&request, "ListLeases")
+        answer(request, |caller, asked| self.leases_listed(caller, asked)).await
     }
 
     async fn revoke_leases(
         &self,
         request: Request<v1::RevokeLeasesRequest>,
     ) -> Answer<v1::RevokeLeasesResponse> {
-        not_implemented(&request, "RevokeLeases")
+        answer(request, |caller, asked| self.leases_revoked(caller, asked)).await
     }
 
     async fn list_waiters(

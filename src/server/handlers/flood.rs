@@ -18,7 +18,8 @@ impl AdminService {
     ) -> Result<v1::ClearCoolDownResponse, Fault> {
         let ClearCoolDown { pool, session, scope } = convert::clear_cool_down(&request)?;
         caller.enter(&pool)?;
-        let view = self.store.clear_cool_down(&pool, session.as_ref(), &scope).await?;
+        let view =
+            self.store.clear_cool_down(&pool, session.as_ref(), &scope, &caller.key()).await?;
         let session = view.map(|view| convert::session(&pool, &view, caller.audience()));
         Ok(v1::ClearCoolDownResponse { session })
     }

@@ -200,7 +200,7 @@ async fn add(
     mut row: ImportRow,
     new: New,
 ) -> Result<ImportRow, Fault> {
-    match convert::add_session(&new.entry.request(pool.as_str(), &new.name)) {
+    match convert::add_session(&new.entry.request(pool.as_str(), &new.name), caller.key()) {
         Ok((_, session)) => {
             let sees = |pool: &PoolName| caller.principal.may_use(pool);
             intake::add(store, &sees, pool, row, session).await

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tonic::Streaming;
 
 use crate::{
-    pool::{LABEL_VALUE_RULE, PoolName, is_label_value},
+    pool::{KeyId, LABEL_VALUE_RULE, PoolName, is_label_value},
     proto::v1::{self, ImportRow, sync_sessions_request::Part},
     server::{
         call::Caller,
@@ -39,7 +39,7 @@ pub(super) async fn sync(
     let mut sync = Sync::begin(store, &sees, order).await?;
     loop {
         match next(&mut sent).await? {
-            Some(Part::Session(wanted)) => want(&mut sync, &pool, wanted).await?,
+            Some(Part::Session(wanted)) => want(&mut sync, &pool, caller.key(), wanted).await?,
             Some(Part::Unreadable(missed)) => {
                 let v1::SyncUnreadable { file_name, name, detail } = missed;
                 sync.miss(row(file_name, detail), (!name.is_empty()).then_some(name));
@@ -69,14 +69,19 @@ fn order(header: v1::SyncHeader) -> Result<Order, Fault> {
     })
 }
 
-async fn want(sync: &mut Sync<'_>, pool: &PoolName, wanted: v1::SyncSession) -> Result<(), Fault> {
+async fn want(
+    sync: &mut Sync<'_>,
+    pool: &PoolName,
+    by: KeyId,
+    wanted: v1::SyncSession,
+) -> Result<(), Fault> {
     let v1::SyncSession { file_name, format, session, credential, detail } = wanted;
     let mut session = session.unwrap_or_default();
     pool.as_str().clone_into(&mut session.pool);
     let mut row = ImportRow { format: limited(format, 64), ..row(file_name, detail) };
     let name = session.name.clone();
     let request = v1::AddSessionRequest { session: Some(session), credential };
-    match convert::add_session(&request) {
+    match convert::add_session(&request, by) {
         Ok((_, new)) => sync.want(row, new).await,
         Err(fault) => {
             row.detail = intake::misshapen(fault)?;

@@ -303,6 +303,6 @@ fn report(error: &Error) {
 /// be asked.
 fn run_out(id: &LeaseId, epoch: u64) -> Error {
     let (pool, session) = (id.pool.clone(), id.session.clone());
-    let (cause, at) = (EndCause::Expired, Time::default());
-    Refusal::LeaseLost { pool, session, cause, epoch, at }.into()
+    let (cause, at, detail) = (EndCause::Expired, Time::default(), String::new());
+    Refusal::LeaseLost { pool, session, cause, epoch, at, detail }.into()
 }

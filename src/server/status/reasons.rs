@@ -236,6 +236,13 @@ table! {
         "The lease ended before the call: it ran out, was revoked, its session was invalidated, \
          or a newer lease took its place; `cause` tells which.",
         "Disconnect the session at once, since another worker may have it, and acquire anew.";
+    LEASE_REVOKED: LeaseLost, Aborted, 409, Retry::Futile,
+        "An operator ended the lease of session {session} of pool {pool} at {lost_at} ({cause}): \
+         {detail}. Disconnect the session at once.",
+        "Оператор завершил аренду сессии {session} пула {pool} {lost_at} ({cause}): {detail}. \
+         Немедленно отключите сессию.",
+        "An operator ended the lease before the call, and said why.",
+        "Disconnect the session at once, and heed `detail` before you acquire anew.";
     POOL_NOT_FOUND: PoolNotFound, NotFound, 404, Retry::Futile,
         "There is no pool {pool}. `telegate pool list` shows those that there are; make it with \
          `telegate pool create`.",

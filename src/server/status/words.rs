@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use tonic::Code;
+
 use super::{Facts, reasons::Retry};
 use crate::{config::Jitter, pool::EndCause};
 
@@ -39,7 +41,7 @@ pub(super) fn owned(facts: &Facts) -> HashMap<String, String> {
 }
 
 /// The contract's word for how a lease ended.
-pub(super) const fn cause_name(cause: EndCause) -> &'static str {
+pub(in crate::server) const fn cause_name(cause: EndCause) -> &'static str {
     match cause {
         EndCause::Released => "RELEASED",
         EndCause::Undone => "UNDONE",
@@ -48,4 +50,21 @@ pub(super) const fn cause_name(cause: EndCause) -> &'static str {
         EndCause::Revoked => "REVOKED",
         EndCause::Superseded => "SUPERSEDED",
     }
+}
+
+/// Where the manual explains a reason.
+pub(crate) fn anchor(reason: &str) -> String {
+    reason.to_lowercase().replace('_', "-")
+}
+
+/// A code's name in the specification: `RESOURCE_EXHAUSTED`.
+pub(crate) fn code_name(code: Code) -> String {
+    let mut name = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
 }

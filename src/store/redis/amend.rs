@@ -6,13 +6,15 @@
 
 use super::{
     Inner,
-    argument::{Call, pack},
+    argument::{Call, label_lines, pack},
     link::Patience,
     reply::About,
     scripts::Verb,
 };
 use crate::{
-    pool::{PolicyChange, PoolName, PoolView},
+    pool::{
+        KeyId, PolicyChange, PoolName, PoolView, SessionChange, SessionName, SessionView, changed,
+    },
     store::{Error, Result},
 };
 
@@ -39,6 +41,41 @@ impl Inner {
             let (record, seen) = reply.told_pool()?;
             let made = change.fit(pool, &record.policy)?;
             policy = if made == record.policy { Vec::new() } else { pack(&made) };
+            digest = seen;
+        }
+        Err(unsettled())
+    }
+
+    pub(super) async fn update_session(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: &SessionChange,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        let about = About::session(pool, session);
+        let mut patience = Patience::new();
+        let (mut digest, mut record) = (String::new(), Vec::new());
+        let (mut labels, mut account, mut what) = (String::new(), String::new(), String::new());
+        for _ in 0..ATTEMPTS {
+            let call = Call::new(Verb::UpdateSession, self.keys.pool(pool))
+                .with(session.as_str())
+                .with(digest.as_str())
+                .with(record.as_slice())
+                .with(labels.as_str())
+                .with(account.as_str())
+                .with(by.as_str())
+                .with(what.as_str());
+            let mut reply = self.link.run(&call, &mut patience).await?;
+            if !reply.is("stale") {
+                return reply.session_view(about);
+            }
+            let (known, seen) = reply.told_session()?;
+            let made = change.clone().fit(pool, &known)?;
+            record = if made == known { Vec::new() } else { pack(&made) };
+            labels = label_lines(&made.labels);
+            account = made.account_id.map(|id| id.to_string()).unwrap_or_default();
+            what = changed(&known, &made);
             digest = seen;
         }
         Err(unsettled())

@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::scripts::Verb;
-use crate::pool::{
-    Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Patience, PoolMode, Requirement,
-    Selector, SessionName, Span, Time,
-    verdict::{Action, Reach, Scope, Term},
+use crate::{
+    pool::{
+        Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Patience, PoolMode,
+        Requirement, Selector, SessionName, Span, Target, Time,
+        verdict::{Action, Reach, Scope, Term},
+    },
+    store::{Error, Result},
 };
 
 /// The keys of methods begin so.
@@ -184,6 +187,34 @@ impl<'a> PackedWait<'a> {
     }
 }
 
+/// Which leases are ended, as `lua/revoke_leases.lua` reads it.
+#[derive(Default, Serialize)]
+pub(super) struct PackedTarget<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    selector: Option<Vec<(bool, Vec<String>)>>,
+}
+
+impl<'a> PackedTarget<'a> {
+    pub(super) fn new(target: &'a Target) -> Self {
+        let none = Self::default();
+        match target {
+            Target::Session(name) => Self { session: Some(name.as_str()), ..none },
+            Target::Lease(id) => {
+                let (session, secret) = (id.session.as_str(), id.secret.to_hex());
+                Self { session: Some(session), secret: Some(secret), ..none }
+            }
+            Target::Key(key) => Self { key: Some(key.as_str()), ..none },
+            Target::Selector(selector) => Self { selector: Some(needles(selector)), ..none },
+        }
+    }
+}
+
 /// A selector, as `lua/selector.lua` reads it.
 fn needles(selector: &Selector) -> Vec<(bool, Vec<String>)> {
     let values = |key: &str, values: &[String]| {
@@ -231,4 +262,12 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// A name that nothing else has.
+pub(super) fn fresh_name() -> Result<String> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)
+        .map_err(|error| Error::Broken(format!("the system gives no random bits: {error}")))?;
+    Ok(hex(&bits))
 }

@@ -62,6 +62,7 @@ impl Inner {
             Claim { fingerprint: &fingerprint, pool, session: &name, name: super::fresh_name()? };
         let labels = label_lines(&new.labels);
         let account = new.account_id.map(|id| id.to_string()).unwrap_or_default();
+        let by = new.by.clone();
         // The script knows the time, and keeps it beside the record.
         let record = pack(&new.into_record(Time::default()));
         let mut patience = Patience::new();
@@ -79,7 +80,8 @@ impl Inner {
                 .with(claim_name)
                 .with(at.to_string())
                 .with(CLAIM_GOOD_MS.to_string())
-                .with(account.as_str());
+                .with(account.as_str())
+                .with(by.as_str());
             let mut reply = match self.link.attempt(&call, &mut patience).await {
                 Ok(reply) => reply,
                 // The claim may have gone with a session that was added and removed meanwhile.

@@ -57,6 +57,8 @@ struct KeptEnd {
     cause: EndCause,
     at: Time,
     holder: Option<KeyId>,
+    #[serde(default)]
+    detail: String,
 }
 
 /// A cool-down or a brake. The subject stands there only where the key does not tell it.
@@ -229,8 +231,8 @@ impl KeptLease {
 impl KeptEnd {
     fn into_ended(self) -> Result<Ended> {
         let secret = secret(&self.secret)?;
-        let (cause, at, holder) = (self.cause, self.at, self.holder);
-        Ok(Ended { secret, epoch: self.epoch, cause, at, holder })
+        let Self { epoch, cause, at, holder, detail, .. } = self;
+        Ok(Ended { secret, epoch, cause, at, holder, detail })
     }
 }
 

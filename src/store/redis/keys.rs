@@ -5,10 +5,10 @@ use super::options::{ClockSource, Options};
 use crate::pool::PoolName;
 
 /// The keys of a pool, in the order that `lua/standing.lua` expects.
-const POOL_KEYS: [&str; 24] = [
+const POOL_KEYS: [&str; 25] = [
     "meta", "session", "standing", "free", "leases", "rests", "requests", "labels", "index",
     "ready", "floods", "suspects", "thaws", "scopes", "cooling", "accounts", "brakes", "bursts",
-    "waiters", "line", "lines", "arrivals", "patience", "turns",
+    "waiters", "line", "lines", "arrivals", "patience", "turns", "trail",
 ];
 
 /// The names of all keys.
@@ -57,7 +57,7 @@ mod tests {
         let mut options = Options::new("redis://h");
         options.prefix = "eu".to_owned();
         let keys = Keys::new(&options).pool(&PoolName::parse("demo").unwrap());
-        assert_eq!(keys.len(), 24);
+        assert_eq!(keys.len(), 25);
         assert!(keys.iter().all(|key| key.starts_with("eu:{demo}:")), "{keys:?}");
         assert_eq!(Keys::new(&options).pools(), ["eu:pools"]);
         assert_eq!(Keys::new(&options).fingerprints(), ["eu:fingerprints"]);

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     pool::{
-        Ask, Effect, Enqueued, Fingerprint, Grant, Lease, NextRelease, Place, PoolCounts, PoolName,
-        PoolRecord, PoolStatus, PoolView, Queue, Refusal, ReleaseCause, SessionName, SessionRecord,
-        SessionState, SessionView, Span, Time, WaiterView,
+        Ask, Effect, Enqueued, Event, Fingerprint, Grant, Lease, LeaseMark, Lent, NextRelease,
+        Place, PoolCounts, PoolName, PoolRecord, PoolStatus, PoolView, Progress, Queue, Refusal,
+        ReleaseCause, Revoked, SessionName, SessionRecord, SessionState, SessionView, Span, Time,
+        WaiterView,
     },
     store::{Error, Result},
 };
@@ -179,6 +180,46 @@ impl Reply {
         self.expect("each", about)?.fields.map(Self::read).collect()
     }
 
+    /// `{leases, session of the first, how it stands, ...}`
+    pub(super) fn leases(self, about: About) -> Result<Vec<Lent>> {
+        self.expect("leases", about)?.lent()
+    }
+
+    /// `{revoked, since, expiry of the last or -1, its session, session of the first, how it
+    /// stood, ...}`
+    pub(super) fn revoked(self, about: About) -> Result<Revoked> {
+        let mut fields = self.expect("revoked", about)?;
+        let since = fields.time()?;
+        let last = fields.fields.next();
+        let session = SessionName::parse(&fields.text()?);
+        let next = match session {
+            None => None,
+            Some(session) => {
+                let expires_at = Time(number(last.as_ref())?);
+                Some(Progress { since, after: LeaseMark { expires_at, session } })
+            }
+        };
+        Ok(Revoked { ended: fields.lent()?, next })
+    }
+
+    /// `session, how it stands, ...`
+    fn lent(&mut self) -> Result<Vec<Lent>> {
+        let mut found = Vec::with_capacity(self.fields.len() / 2);
+        while self.fields.len() > 0 {
+            let session = SessionName::parse(&self.text()?);
+            let session = session.ok_or_else(|| broken("a malformed session name"))?;
+            let lease = kept::standing(&self.bytes()?)?.lease;
+            let lease = lease.ok_or_else(|| broken("no lease where one was kept"))?;
+            found.push(Lent { session, lease });
+        }
+        Ok(found)
+    }
+
+    /// `{events, event, ...}`
+    pub(super) fn events(self, about: About) -> Result<Vec<Event>> {
+        self.expect("events", about)?.fields.map(|event| unpack(&bytes(Some(event))?)).collect()
+    }
+
     /// `{names, name, ...}`
     pub(super) fn pool_names(self) -> Result<Vec<PoolName>> {
         let name = |value| {
@@ -194,6 +235,12 @@ impl Reply {
     pub(super) fn told_pool(&mut self) -> Result<(PoolRecord, String)> {
         let packed = self.bytes()?;
         Ok((unpack(&packed)?, hex(&Sha1::digest(&packed))))
+    }
+
+    /// `{stale, what is known of it}`: of a session, and the digest by which it is known.
+    pub(super) fn told_session(&mut self) -> Result<(SessionRecord, String)> {
+        let known = self.bytes()?;
+        Ok((kept::record(&known)?, hex(&Sha1::digest(&known))))
     }
 
     /// The refusal that this is.
@@ -251,6 +298,7 @@ impl Reply {
                 cause: kept::end_cause(&self.text()?)?,
                 epoch: self.number()?,
                 at: self.time()?,
+                detail: self.text()?,
             },
             "not_holder" => Refusal::NotHolder { pool, session: about.named()? },
             "inappropriate_state" => Refusal::InappropriateState {

@@ -1,13 +1,13 @@
 //! Errors that concern an account: what they do to its other sessions, here and in other pools.
 
 use telegate::pool::{
-    CoolDown, Policy, SessionState, Span,
+    CoolDown, Edit, Policy, SessionChange, SessionState, Span,
     verdict::{Capability, Scope},
 };
 
 use super::no_pool;
 use crate::harness::{
-    stage::{want, why},
+    stage::{key, lawful, name, pool_name, want, why},
     trouble::{at, flood, of_account, peer_flood, whole, wrong},
 };
 
@@ -39,6 +39,23 @@ law! {
         }
         assert_eq!(t.meets("b", &flood(SEARCH, 30)).await.account, None);
         assert_eq!(t.standing("a").await.cool_downs.len(), 1);
+    }
+
+    async fn an_error_reaches_the_sessions_whose_account_was_changed_to_it(t) {
+        t.pool(Policy::default()).await;
+        for (name, account) in [("a", 7), ("b", 7), ("c", 8)] {
+            t.add(of_account(name, account)).await.unwrap();
+        }
+        for (session, account_id) in [("b", Edit::Clear), ("c", Edit::Set(7))] {
+            let change = SessionChange { account_id, ..SessionChange::default() };
+            let (pool, by) = (pool_name("p"), key("op"));
+            let changed = t.store.update_session(&pool, &name(session), change, &by).await;
+            lawful(changed).unwrap();
+        }
+        assert_eq!(t.meets("a", &peer_flood()).await.account, Some(7));
+        assert_eq!(t.all_that(&want().calling(SEND)).await, ["b"]);
+        t.remove("c").await.unwrap();
+        assert_eq!(t.afflict(7, &peer_flood()).await, Ok(1));
     }
 
     async fn an_account_that_is_not_known_has_no_other_sessions(t) {

@@ -1,12 +1,16 @@
 //! What operators change of pools and sessions that are in use.
 
+use std::collections::BTreeMap;
+
 use telegate::pool::{
-    EndCause, Escalations, Policy, PolicyChange, PolicyFault, PoolMode, PoolRecord, PoolView,
-    Refusal, Span,
+    Credential, Edit, EndCause, Escalations, Labels, MAX_LABELS, Policy, PolicyChange, PolicyFault,
+    PoolMode, PoolRecord, PoolView, Refusal, SessionChange, SessionRecord, SessionView, Span,
 };
 
 use super::{DRAIN, TICK, TTL, lost, no_pool};
-use crate::harness::stage::{Answer, Stage, lawful, name, pool_name, session, want, why};
+use crate::harness::stage::{
+    Answer, Stage, key, labelled, lawful, name, pool_name, session, want, why,
+};
 
 async fn update_pool(t: &Stage, change: PolicyChange) -> Answer<PoolView> {
     lawful(t.store.update_pool(&pool_name("p"), change).await)
@@ -14,6 +18,18 @@ async fn update_pool(t: &Stage, change: PolicyChange) -> Answer<PoolView> {
 
 async fn delete_pool(t: &Stage) -> Answer<()> {
     lawful(t.store.delete_pool(&pool_name("p")).await)
+}
+
+async fn update(t: &Stage, session: &str, change: SessionChange) -> Answer<SessionView> {
+    lawful(t.store.update_session(&pool_name("p"), &name(session), change, &key("op")).await)
+}
+
+fn edits(edits: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {
+    edits.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect()
+}
+
+fn labels(some: &[(&str, Option<&str>)]) -> SessionChange {
+    SessionChange { edits: edits(some), ..SessionChange::default() }
 }
 
 fn resting(rest: Span) -> PolicyChange {
@@ -216,5 +232,136 @@ law! {
         delete_pool(t).await.unwrap();
         t.pool_named("q", Policy::default()).await.unwrap();
         lawful(t.store.add(&pool_name("q"), session("a")).await).unwrap();
+    }
+
+    async fn what_is_known_of_a_session_can_be_changed_and_emptied(t) {
+        t.pool(Policy::default()).await;
+        let before = t.add(labelled("a", &[("c", "de"), ("d", "")])).await.unwrap().record;
+        t.advance(TICK);
+        let change = SessionChange {
+            labels: Some(Labels::from([("e".to_owned(), "1".to_owned())])),
+            proxy: Edit::Set(Credential((0..=255).collect())),
+            device: Edit::Set(Credential(Vec::new())),
+            account_id: Edit::Set(i64::MIN),
+            ..SessionChange::default()
+        };
+        let view = update(t, "a", change).await.unwrap();
+        let changed = SessionRecord {
+            labels: Labels::from([("e".to_owned(), "1".to_owned())]),
+            proxy: Some(Credential((0..=255).collect())),
+            device: Some(Credential(Vec::new())),
+            account_id: Some(i64::MIN),
+            ..before.clone()
+        };
+        assert_eq!(view.record, changed);
+        t.reopen().await;
+        assert_eq!(t.get("a").await.unwrap().record, changed);
+        assert_eq!(update(t, "a", SessionChange::default()).await.unwrap().record, changed);
+        let change = SessionChange {
+            labels: Some(Labels::new()),
+            edits: edits(&[("c", Some("de")), ("d", Some("")), ("e", None)]),
+            proxy: Edit::Clear,
+            device: Edit::Clear,
+            account_id: Edit::Clear,
+            fingerprint: None,
+        };
+        assert_eq!(update(t, "a", change).await.unwrap().record, before);
+        assert_eq!(t.acquire(want()).await.unwrap().record, before);
+    }
+
+    async fn one_label_is_set_or_taken_off_and_the_others_stay(t) {
+        t.pool(Policy::default()).await;
+        t.add(labelled("a", &[("c", "de"), ("d", "")])).await.unwrap();
+        let change = labels(&[("c", Some("fr")), ("e", Some("1")), ("nowhere", None)]);
+        let view = update(t, "a", change).await.unwrap();
+        let wanted = [("c", "fr"), ("d", ""), ("e", "1")];
+        assert_eq!(view.record.labels, labelled("a", &wanted).labels);
+        let view = update(t, "a", labels(&[("d", None)])).await.unwrap();
+        assert_eq!(view.record.labels, labelled("a", &[("c", "fr"), ("e", "1")]).labels);
+    }
+
+    async fn a_selector_follows_the_labels_however_the_session_stands(t) {
+        t.pool(Policy { rest: Span::secs(5), ..Policy::default() }).await;
+        for name in ["free", "leased", "resting", "invalid"] {
+            t.add(labelled(name, &[("c", "old")])).await.unwrap();
+        }
+        let leased = t.lend(want().named("leased")).await;
+        let resting = t.lend(want().named("resting")).await;
+        t.release(&resting).await.unwrap();
+        t.invalidate("invalid", why("op", "")).await.unwrap();
+        for name in ["free", "leased", "resting", "invalid"] {
+            let standing = t.standing(name).await;
+            let view = update(t, name, labels(&[("c", Some("new"))])).await.unwrap();
+            assert_eq!(view.standing, standing, "{name}");
+        }
+        t.release(&leased).await.unwrap();
+        t.restore("invalid").await.unwrap();
+        t.advance(Span::secs(5));
+        let none = t.acquire(want().matching("c=old")).await;
+        assert!(matches!(none, Err(Refusal::NoMatchingSession { .. })), "{none:?}");
+        let all = t.all_that(&want().matching("c=new")).await;
+        assert_eq!(all, ["free", "invalid", "leased", "resting"]);
+    }
+
+    async fn a_rare_label_is_found_after_it_was_given(t) {
+        t.pool(Policy::default()).await;
+        for number in 0..40 {
+            t.add(labelled(&format!("s{number}"), &[("c", "many")])).await.unwrap();
+        }
+        update(t, "s7", labels(&[("rare", Some("yes"))])).await.unwrap();
+        let lease = t.lend(want().matching("rare=yes")).await;
+        assert_eq!(lease.session, name("s7"));
+        update(t, "s7", labels(&[("rare", None)])).await.unwrap();
+        t.release(&lease).await.unwrap();
+        let none = t.acquire(want().matching("rare=yes")).await;
+        assert!(matches!(none, Err(Refusal::NoMatchingSession { .. })), "{none:?}");
+        t.remove("s7").await.unwrap();
+        assert_eq!(t.all_that(&want().matching("c=many")).await.len(), 39);
+    }
+
+    async fn a_change_lets_the_lease_go_on_and_is_lent_with_the_next(t) {
+        t.pool_of(&["a"]).await;
+        let lease = t.lend(want()).await;
+        let proxy = Edit::Set(Credential(b"socks5://new".to_vec()));
+        update(t, "a", SessionChange { proxy, ..SessionChange::default() }).await.unwrap();
+        t.renew(&lease).await.unwrap();
+        t.release(&lease).await.unwrap();
+        let next = t.acquire(want()).await.unwrap();
+        assert_eq!(next.record.proxy, Some(Credential(b"socks5://new".to_vec())));
+    }
+
+    async fn a_change_meant_for_another_credential_does_nothing(t) {
+        t.pool_of(&["a"]).await;
+        let before = t.get("a").await;
+        let change = |fingerprint| SessionChange {
+            account_id: Edit::Set(7),
+            fingerprint: Some(fingerprint),
+            ..SessionChange::default()
+        };
+        let none = Refusal::SessionNotFound { pool: pool_name("p"), session: name("a") };
+        assert_eq!(update(t, "a", change(session("b").fingerprint)).await, Err(none));
+        assert_eq!(t.get("a").await, before);
+        let changed = update(t, "a", change(session("a").fingerprint)).await.unwrap();
+        assert_eq!(changed.record.account_id, Some(7));
+    }
+
+    async fn a_session_that_is_not_there_cannot_be_changed(t) {
+        assert_eq!(update(t, "a", SessionChange::default()).await, Err(no_pool("p")));
+        t.pool_of(&["a"]).await;
+        let none = Refusal::SessionNotFound { pool: pool_name("p"), session: name("b") };
+        assert_eq!(update(t, "b", labels(&[("c", None)])).await, Err(none));
+    }
+
+    async fn a_session_has_no_more_labels_than_it_can(t) {
+        t.pool_of(&["a"]).await;
+        let many = |from: usize, to: usize| SessionChange {
+            edits: (from..to).map(|n| (format!("k{n}"), Some(String::new()))).collect(),
+            ..SessionChange::default()
+        };
+        let full = update(t, "a", many(0, MAX_LABELS)).await.unwrap();
+        let (pool, session) = (pool_name("p"), name("a"));
+        let refused = Refusal::TooManyLabels { pool, session, count: MAX_LABELS + 1 };
+        assert_eq!(update(t, "a", many(MAX_LABELS, MAX_LABELS + 1)).await, Err(refused));
+        assert_eq!(t.get("a").await.unwrap(), full);
     }
 }

@@ -1,9 +1,9 @@
 //! Expiry: a holder that vanished may still be connected, so its session drains first.
 
-use telegate::pool::{EndCause, Ended, Policy, SETTLE_LIMIT, SessionState, Span, Time};
+use telegate::pool::{EndCause, Policy, SETTLE_LIMIT, SessionState, Span, Time};
 
-use super::{DRAIN, TICK, TTL, sum};
-use crate::harness::stage::{ANN, Stage, key, session, want};
+use super::{DRAIN, TICK, TTL, ended, sum};
+use crate::harness::stage::{Stage, session, want};
 
 /// Sessions of which more are due at once than one call settles.
 const MANY: usize = 2 * SETTLE_LIMIT + 3;
@@ -43,9 +43,7 @@ law! {
         t.advance(sum(TTL, Span::secs(20)));
         let view = t.get("a").await.unwrap();
         assert_eq!(view.standing.state_until(t.now()), Some(expiry + DRAIN));
-        let holder = Some(key(ANN));
-        let (cause, at) = (EndCause::Expired, expiry);
-        let ended = Ended { secret: lease.secret, epoch, cause, at, holder };
+        let ended = ended(lease.secret, epoch, EndCause::Expired, expiry);
         assert_eq!((view.standing.lease, view.standing.ended), (None, Some(ended)));
         assert_eq!(view.standing.last_used, expiry);
         t.advance(Span(9_999));

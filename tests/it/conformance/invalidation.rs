@@ -1,11 +1,10 @@
 //! Invalidate and restore: out of the pool by an operator or by the holder, and back.
 
 use telegate::pool::{
-    EndCause, Ended, InvalidReason, Invalidation, Policy, PoolMode, Refusal, SessionState, Span,
-    Time,
+    EndCause, InvalidReason, Invalidation, Policy, PoolMode, Refusal, SessionState, Span, Time,
 };
 
-use super::{DRAIN, TICK, TTL, lost, no_pool, not_holder, sum};
+use super::{DRAIN, TICK, TTL, ended, lost, no_pool, not_holder, sum};
 use crate::harness::stage::{ANN, key, lawful, name, pool_name, session, want, why};
 
 /// The states that Restore wants, as its refusal tells them.
@@ -65,8 +64,7 @@ law! {
         t.advance(Span::secs(10));
         let at = t.now();
         let standing = t.invalidate("a", why("op", "")).await.unwrap().standing;
-        let holder = Some(key(ANN));
-        let ended = Ended { secret: lease.secret, epoch, cause: EndCause::Invalidated, at, holder };
+        let ended = ended(lease.secret, epoch, EndCause::Invalidated, at);
         assert_eq!((standing.lease, standing.ended), (None, Some(ended)));
         assert_eq!((standing.last_used, standing.rest_until), (at, at + DRAIN));
         t.advance(Span::secs(10));
@@ -131,8 +129,7 @@ law! {
         let at = t.now();
         assert_eq!(view.standing.state(at), SessionState::Invalid);
         assert_eq!(view.standing.invalid, Some(Invalidation { at, ..why(ANN, "banned") }));
-        let holder = Some(key(ANN));
-        let ended = Ended { secret: lease.secret, epoch, cause: EndCause::Surrendered, at, holder };
+        let ended = ended(lease.secret, epoch, EndCause::Surrendered, at);
         assert_eq!((view.standing.lease, view.standing.ended), (None, Some(ended)));
         assert_eq!((view.standing.last_used, view.standing.rest_until), (at, Time::default()));
         assert_eq!(t.restore("a").await.unwrap().standing.state(at), SessionState::Ready);
@@ -228,6 +225,7 @@ law! {
         let (pool, session) = (pool_name("nowhere"), name("a"));
         let answer = lawful(t.store.invalidate(&pool, &session, why("op", "")).await);
         assert_eq!(answer, Err(no_pool("nowhere")));
-        assert_eq!(lawful(t.store.restore(&pool, &session).await), Err(no_pool("nowhere")));
+        let restored = t.store.restore(&pool, &session, &key("op")).await;
+        assert_eq!(lawful(restored), Err(no_pool("nowhere")));
     }
 }

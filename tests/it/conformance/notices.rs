@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use telegate::{
-    pool::{EndCause, Ending, Mark, Span},
+    pool::{EndCause, Ending, Mark, Revocation, Span, Target},
     store::{Notice, Notices},
 };
 
-use super::TTL;
-use crate::harness::stage::{ANN, name, pool_name, want, why};
+use super::{DRAIN, TTL};
+use crate::harness::stage::{ANN, key, name, pool_name, want, why};
 
 /// How long a test waits for a notice.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,6 +34,26 @@ law! {
         let epoch = t.now().0;
         assert_eq!(next(&mut one).await, ended("a", epoch));
         assert_eq!(next(&mut other).await, ended("a", epoch));
+    }
+
+    async fn a_revoked_lease_is_told_to_all_who_listen(t) {
+        t.pool_of(&["a"]).await;
+        let mut notices = t.store.notices();
+        t.lend(want()).await;
+        let (detail, by) = ("moving".to_owned(), key("op"));
+        let all = Revocation { target: Target::Key(key(ANN)), detail, by, from: None };
+        for ended in [1, 0] {
+            let revoked = t.store.revoke_leases(&pool_name("p"), &all).await.unwrap();
+            assert_eq!(revoked.ended.len(), ended);
+        }
+        let (pool, session, epoch) = (pool_name("p"), name("a"), t.now().0);
+        let told = Ending { pool, session, epoch, cause: EndCause::Revoked };
+        assert_eq!(next(&mut notices).await, Notice::LeaseEnded(told));
+        // It was told once.
+        t.advance(DRAIN);
+        t.lend(want()).await;
+        t.invalidate("a", why("op", "")).await.unwrap();
+        assert_eq!(next(&mut notices).await, ended("a", t.now().0));
     }
 
     async fn nothing_else_is_told(t) {

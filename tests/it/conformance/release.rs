@@ -1,9 +1,9 @@
 //! Release: a session comes back, rests as long as it must, and is free.
 
-use telegate::pool::{EndCause, Ended, Policy, PoolMode, ReleaseOutcome, SessionState, Span, Time};
+use telegate::pool::{EndCause, Policy, PoolMode, ReleaseOutcome, SessionState, Span, Time};
 
-use super::{DRAIN, TICK, TTL, lost, not_holder, sum};
-use crate::harness::stage::{ANN, LeaseIdExt as _, key, secret, want, why};
+use super::{DRAIN, TICK, TTL, ended, lost, not_holder, sum};
+use crate::harness::stage::{ANN, LeaseIdExt as _, secret, want, why};
 
 law! {
     async fn a_released_session_is_free_at_once_where_no_rest_is_due(t) {
@@ -15,8 +15,7 @@ law! {
         assert_eq!(t.state("a").await, SessionState::Ready);
         let standing = t.standing("a").await;
         let (cause, at) = (EndCause::Released, t.now());
-        let holder = Some(key(ANN));
-        let ended = Ended { secret: lease.secret, epoch, cause, at, holder };
+        let ended = ended(lease.secret, epoch, cause, at);
         assert_eq!((standing.lease, standing.ended), (None, Some(ended)));
         assert_eq!((standing.last_used, standing.rest_until), (t.now(), Time::default()));
         assert_eq!(t.next().await, "a");

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use telegate::{
-    pool::{Credential, NewSession, Policy, Refusal, Secrets, SessionState, Span},
+    pool::{
+        Credential, Edit, NewSession, Policy, Refusal, Secrets, SessionChange, SessionState, Span,
+    },
     store::{
         self, Error, Resealed, Store,
         sealed::{OVERHEAD, SealedStore, Sealing, StoreKeys},
@@ -14,7 +16,7 @@ use super::no_pool;
 use crate::{
     harness::{
         OTHER_STORE_KEY, STORE_KEY, sealing,
-        stage::{ANN, Stage, labelled, lawful, name, pool_name, session, want},
+        stage::{ANN, Stage, key, labelled, lawful, name, pool_name, session, want},
     },
     unruly::Unruly,
 };
@@ -129,6 +131,34 @@ law! {
         assert_ne!(shown.credential, plain.credential, "nobody looks at it, so it stays sealed");
         let listed = store.list_sessions(&pool_name("p"), None, 9).await.unwrap().remove(0).record;
         assert_eq!(listed.proxy, Some(Credential(PROXY.to_vec())));
+    }
+
+    async fn what_a_session_changes_to_is_sealed_too(t) {
+        t.pool(Policy::default()).await;
+        let store = sealed(t, &[STORE_KEY]);
+        store.add(&pool_name("p"), rich()).await.unwrap();
+        let proxy = Credential(b"http://new".to_vec());
+        let device = Credential(b"\x08\x07".to_vec());
+        let change = || SessionChange {
+            proxy: Edit::Set(proxy.clone()),
+            device: Edit::Set(device.clone()),
+            ..SessionChange::default()
+        };
+        let update = async |store: &dyn Store, change| {
+            store.update_session(&pool_name("p"), &name("rich"), change, &key("op")).await
+        };
+        let shown = update(&store, change()).await.unwrap().record;
+        assert_eq!((shown.proxy, shown.device), (Some(proxy.clone()), Some(device.clone())));
+        for sealed in [kept(t, "rich").await.proxy, kept(t, "rich").await.device] {
+            assert_eq!(sealed.unwrap().0[0], 0xc1);
+        }
+        let granted = acquire(t, &store, want()).await.unwrap();
+        assert_eq!((granted.proxy, granted.device), (Some(proxy.clone()), Some(device.clone())));
+        let closed = without(t, Sealing::Without);
+        let refused = update(&closed, change()).await.unwrap_err();
+        assert!(matches!(refused, Error::NoKey), "{refused}");
+        let none = SessionChange { proxy: Edit::Clear, ..SessionChange::default() };
+        assert_eq!(update(&closed, none).await.unwrap().record.proxy, None);
     }
 
     async fn without_a_key_nothing_is_taken_in_unless_that_is_asked_for(t) {

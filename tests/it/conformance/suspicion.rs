@@ -125,7 +125,8 @@ law! {
         };
         assert_eq!((standing.invalid, standing.rest_until.0), (Some(why), 0));
         let (secret, cause, at) = (lease.secret, EndCause::Surrendered, t.now());
-        let ended = Ended { secret, epoch, cause, at, holder: Some(key("bob")) };
+        let (holder, detail) = (Some(key("bob")), String::new());
+        let ended = Ended { secret, epoch, cause, at, holder, detail };
         assert_eq!((standing.lease, standing.ended), (None, Some(ended)));
         assert_eq!(t.release_as(&lease, "bob").await, Ok(ReleaseOutcome::AlreadyEnded));
     }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use telegate::{
     pool::{
         Ask, Departure, Enqueued, Holder, LeaseId, Patience, Policy, PoolMode, Priority, Refusal,
-        RequestTag, Selector, Span, Ticket, Time,
+        RequestTag, Revocation, Selector, SessionChange, Span, Target, Ticket, Time,
     },
     store::{Notice, Notices},
 };
@@ -37,6 +37,7 @@ async fn play_table(stage: &Stage, table: &str) {
         for (field, value) in words.split_whitespace().filter_map(|word| word.split_once(':')) {
             match field {
                 "rest" => policy.rest = span(value),
+                "drain" => policy.drain = span(value),
                 "max_waiters" => policy.max_waiters = value.parse().unwrap(),
                 other => panic!("unknown policy {other}"),
             }
@@ -133,6 +134,16 @@ impl Room<'_> {
             "restore" => said(stage.restore(words[1]).await, |view| {
                 view.standing.state(view.at).name().to_owned()
             }),
+            "relabel" => {
+                let labels: Vec<_> =
+                    words[2..].iter().filter_map(|word| word.split_once('=')).collect();
+                let labels = Some(labelled(words[1], &labels).labels);
+                let change = SessionChange { labels, ..SessionChange::default() };
+                let (session, by) = (name(words[1]), key("ops"));
+                let changed = stage.store.update_session(&pool, &session, change, &by).await;
+                said(lawful(changed), |view| view.standing.state(view.at).name().to_owned())
+            }
+            "revoke" => self.revoke(words[1]).await,
             "session" => said(stage.get(words[1]).await, |view| {
                 let until = view.standing.state_until(view.at).map_or(String::new(), at);
                 format!("{} until {until}", view.standing.state(view.at).name())
@@ -141,6 +152,13 @@ impl Room<'_> {
             "resume" => self.mode(PoolMode::Active).await,
             other => panic!("unknown deed {other}"),
         }
+    }
+
+    async fn revoke(&self, session: &str) -> String {
+        let (target, detail, by) = (Target::Session(name(session)), String::new(), key("ops"));
+        let which = Revocation { target, detail, by, from: None };
+        let revoked = self.stage.store.revoke_leases(&pool_name(POOL), &which).await;
+        said(lawful(revoked), |revoked| format!("{} revoked", revoked.ended.len()))
     }
 
     async fn acquire(&mut self, tag: &str, ask: Ask) -> String {
@@ -419,6 +437,43 @@ law! {
          wait k b again:0s for:100s -> place 1 of 2, due 60s
          leave c
          wait k d for:100s -> place 2 of 2, due 60s").await;
+    }
+
+    async fn a_session_whose_labels_change_goes_to_whom_it_suits_now(t) {
+        play_table(t, "add alice tier=a
+         add bob tier=b
+         acquire k b where:tier=b -> bob until 60s
+         wait k c where:tier=b for:100s -> place 1 of 1, due 60s
+         wait k d where:tier=a,new=yes for:100s -> NoMatchingSession
+         relabel bob tier=a -> LEASED
+         relabel alice tier=c -> READY
+         relabel alice tier=b -> READY handed c
+         collect c -> alice until 60s
+         acquire k e where:tier=a -> busy, next in 60s by Lease").await;
+    }
+
+    async fn a_revoked_session_goes_to_the_line_when_it_has_drained(t) {
+        play_table(t, "add alice
+         acquire k a -> alice until 60s
+         wait k b for:100s -> place 1 of 1, due 60s
+         revoke alice -> 1 revoked
+         tick 29999ms
+         tend -> due 0.001s
+         tick 1ms
+         tend -> nothing is due handed b
+         collect b -> alice until 90s").await;
+    }
+
+    async fn a_revoked_session_that_need_not_drain_goes_to_the_line_at_once(t) {
+        play_table(t, "policy drain:0s
+         add alice
+         acquire k a -> alice until 60s
+         wait k b for:100s -> place 1 of 1, due 60s
+         wait k c for:100s -> place 2 of 2, due 60s
+         revoke alice -> 1 revoked handed b
+         revoke alice -> 1 revoked handed c
+         collect b -> busy, next in 2s by Lease
+         collect c -> alice until 60s").await;
     }
 
     async fn a_restored_session_goes_to_the_line_and_a_newcomer_does_not_overtake(t) {

@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use telegate::{
     clock::Clock,
     pool::{
-        Ask, Assessment, Departure, Effect, Enqueued, Grant, Invalidation, KeyId, Lease, LeaseId,
-        Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
-        Realm, Refusal, ReleaseOutcome, Secrets, SessionName, SessionView, Span, Time, WaiterView,
-        verdict::Scope,
+        Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
+        LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode,
+        PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, Revocation, Revoked,
+        Secrets, SessionChange, SessionName, SessionView, Span, Time, WaiterView, verdict::Scope,
     },
     store::{Crier, Health, Notice, Notices, Result, Store},
 };
@@ -110,6 +110,16 @@ impl Store for Rulebook {
 
     async fn add(&self, pool: &PoolName, session: NewSession) -> Result<SessionView> {
         Ok(self.realm().add(pool, session, self.clock.now())?)
+    }
+
+    async fn update_session(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        change: SessionChange,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        Ok(self.realm().pool(pool)?.update_session(session, change, by, self.clock.now())?)
     }
 
     async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
@@ -212,8 +222,9 @@ impl Store for Rulebook {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
+        by: &KeyId,
     ) -> Result<Option<SessionView>> {
-        Ok(self.realm().pool(pool)?.clear_cool_down(session, scope, self.clock.now())?)
+        Ok(self.realm().pool(pool)?.clear_cool_down(session, scope, by, self.clock.now())?)
     }
 
     async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
@@ -237,8 +248,36 @@ impl Store for Rulebook {
         Ok(self.realm().pool(pool)?.invalidate(session, why, now)?)
     }
 
-    async fn restore(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
-        Ok(self.realm().pool(pool)?.restore(session, self.clock.now())?)
+    async fn restore(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        by: &KeyId,
+    ) -> Result<SessionView> {
+        Ok(self.realm().pool(pool)?.restore(session, by, self.clock.now())?)
+    }
+
+    async fn list_leases(
+        &self,
+        pool: &PoolName,
+        after: Option<&LeaseMark>,
+        most: usize,
+    ) -> Result<Vec<Lent>> {
+        Ok(self.realm().pool(pool)?.list_leases(after, most, self.clock.now()))
+    }
+
+    async fn revoke_leases(&self, pool: &PoolName, which: &Revocation) -> Result<Revoked> {
+        Ok(self.realm().pool(pool)?.revoke_leases(which, self.clock.now())?)
+    }
+
+    async fn history(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        before: Option<u64>,
+        most: usize,
+    ) -> Result<Vec<Event>> {
+        Ok(self.realm().pool(pool)?.history(session, before, most, self.clock.now())?)
     }
 
     async fn renew_all(

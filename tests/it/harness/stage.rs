@@ -224,7 +224,7 @@ impl Stage {
 
     /// Brings a session back.
     pub(crate) async fn restore(&self, session: &str) -> Answer<SessionView> {
-        lawful(self.store.restore(&pool_name(POOL), &name(session)).await)
+        lawful(self.store.restore(&pool_name(POOL), &name(session), &key("op")).await)
     }
 
     /// Pauses, drains or resumes the case's pool.
@@ -437,6 +437,7 @@ pub(crate) fn labelled(session: &str, labels: &[(&str, &str)]) -> NewSession {
         proxy: None,
         device: None,
         credential: Credential(format!("secret of {session}").into_bytes()),
+        by: key("op"),
     }
 }
 

@@ -1,13 +1,14 @@
 //! What can be done to a store, and what comes of it.
 
 use telegate::pool::{
-    Ask, Assessment, Credential, Departure, Effect, Enqueued, Grant, Invalidation, Lease, LeaseId,
-    Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName, PoolStatus, PoolView,
-    ReleaseOutcome, Secrets, SessionName, SessionView, Span, WaiterView, verdict::Scope,
+    Ask, Assessment, Credential, Departure, Effect, Enqueued, Event, Grant, Invalidation, Lease,
+    LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName,
+    PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets, SessionChange, SessionName,
+    SessionView, Span, WaiterView, verdict::Scope,
 };
 
-use super::imagination::POOLS;
-use crate::harness::stage::{Answer, Stage, key, labelled, lawful, pool_name};
+use super::imagination::{FEW, POOLS};
+use crate::harness::stage::{Answer, Stage, key, labelled, lawful, name, pool_name};
 
 /// One thing done to a store, or to its time.
 #[derive(Clone, Debug)]
@@ -21,10 +22,14 @@ pub(super) enum Deed {
     SetMode(PoolName, PoolMode),
     Status(PoolName),
     Add(PoolName, NewSession),
+    UpdateSession(PoolName, SessionName, SessionChange),
     Remove(PoolName, SessionName),
+    History(PoolName, SessionName, Option<u64>, usize),
     Get(PoolName, SessionName),
     Reseal(PoolName, SessionName, u8, u8),
     List(PoolName, Option<SessionName>, usize),
+    ListLeases(PoolName, Option<LeaseMark>, usize),
+    RevokeLeases(PoolName, Revocation),
     Acquire(PoolName, Ask),
     Enqueue(PoolName, Ask, Patience),
     Leave(PoolName, Departure),
@@ -54,6 +59,9 @@ pub(super) enum Outcome {
     Pools(Answer<Vec<PoolView>>),
     Status(Answer<PoolStatus>),
     Session(Answer<SessionView>),
+    Events(Answer<Vec<Event>>),
+    Leases(Answer<Vec<Lent>>),
+    Revoked(Answer<Revoked>),
     Sessions(Answer<Vec<SessionView>>),
     Removed(Answer<()>),
     Resealed(Answer<bool>),
@@ -97,14 +105,26 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::SetMode(pool, mode) => Outcome::Pool(lawful(store.set_mode(&pool, mode).await)),
         Deed::Status(pool) => Outcome::Status(lawful(store.status(&pool).await)),
         Deed::Add(pool, new) => Outcome::Session(lawful(store.add(&pool, new).await)),
+        Deed::UpdateSession(pool, name, change) => {
+            Outcome::Session(lawful(store.update_session(&pool, &name, change, &key("op")).await))
+        }
         Deed::Remove(pool, name) => Outcome::Removed(lawful(store.remove(&pool, &name).await)),
         Deed::Get(pool, name) => Outcome::Session(lawful(store.get_session(&pool, &name).await)),
+        Deed::History(pool, name, before, most) => {
+            Outcome::Events(lawful(store.history(&pool, &name, before, most).await))
+        }
         Deed::List(pool, after, most) => {
             Outcome::Sessions(lawful(store.list_sessions(&pool, after.as_ref(), most).await))
         }
         Deed::Reseal(pool, name, read, new) => {
             let (read, new) = (secrets(&name, read), secrets(&name, new));
             Outcome::Resealed(lawful(store.reseal(&pool, &name, &read, new).await))
+        }
+        Deed::ListLeases(pool, after, most) => {
+            Outcome::Leases(lawful(store.list_leases(&pool, after.as_ref(), most).await))
+        }
+        Deed::RevokeLeases(pool, which) => {
+            Outcome::Revoked(lawful(store.revoke_leases(&pool, &which).await))
         }
         Deed::Acquire(pool, ask) => Outcome::Granted(lawful(store.acquire(&pool, ask).await)),
         Deed::Enqueue(pool, ask, patience) => {
@@ -145,7 +165,7 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             Outcome::Afflicted(lawful(store.afflict(&pool, account, &key(by), &error).await))
         }
         Deed::ClearCoolDown(pool, session, scope) => {
-            let cleared = store.clear_cool_down(&pool, session.as_ref(), &scope).await;
+            let cleared = store.clear_cool_down(&pool, session.as_ref(), &scope, &key("op")).await;
             Outcome::Cleared(lawful(cleared))
         }
         Deed::Explain(pool, ask) => Outcome::Explained(lawful(store.explain(&pool, ask).await)),
@@ -153,7 +173,9 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::Invalidate(pool, name, why) => {
             Outcome::Session(lawful(store.invalidate(&pool, &name, why).await))
         }
-        Deed::Restore(pool, name) => Outcome::Session(lawful(store.restore(&pool, &name).await)),
+        Deed::Restore(pool, name) => {
+            Outcome::Session(lawful(store.restore(&pool, &name, &key("op")).await))
+        }
     }
 }
 
@@ -172,7 +194,14 @@ pub(super) async fn views(stage: &Stage) -> Vec<Outcome> {
     let mut seen = vec![Outcome::Pools(lawful(stage.store.list_pools(None, 10).await))];
     for pool in POOLS {
         let sessions = stage.store.list_sessions(&pool_name(pool), None, 1000).await;
+        for number in 0..FEW {
+            let name = name(&format!("s{number}"));
+            let events = stage.store.history(&pool_name(pool), &name, None, 1000).await;
+            seen.push(Outcome::Events(lawful(events)));
+        }
         seen.push(Outcome::Sessions(lawful(sessions)));
+        let leases = stage.store.list_leases(&pool_name(pool), None, 1000).await;
+        seen.push(Outcome::Leases(lawful(leases)));
         seen.push(Outcome::Status(lawful(stage.store.status(&pool_name(pool)).await)));
         seen.push(Outcome::Waiters(waiters(stage, &pool_name(pool), 0, 1000).await));
     }

@@ -1,9 +1,11 @@
 //! How a history thinks of its next deed, so that it meets what was done before.
 
+use std::collections::BTreeMap;
+
 use telegate::pool::{
-    Ask, Assessment, Enqueued, Fingerprint, InvalidReason, Invalidation, LeaseId, Mark, NewSession,
-    Policy, PolicyChange, PoolMode, PoolName, RequestTag, Selector, SessionName, Span, Ticket,
-    Time,
+    Ask, Assessment, Credential, Edit, Enqueued, Fingerprint, InvalidReason, Invalidation, LeaseId,
+    LeaseMark, Mark, NewSession, Policy, PolicyChange, PoolMode, PoolName, Progress, RequestTag,
+    Revocation, Selector, SessionChange, SessionName, Span, Target, Ticket, Time,
 };
 
 use super::{
@@ -17,7 +19,7 @@ use crate::harness::stage::{holder, key, labelled, lease_id, name, pool_name, se
 /// The pools that exist; a third is asked for and never there.
 pub(super) const POOLS: [&str; 2] = ["p", "q"];
 /// How many names of sessions a small history has. Few, so that they meet again.
-const FEW: u64 = 5;
+pub(super) const FEW: u64 = 5;
 /// How many a crowded one has: more than one call settles.
 const CROWD: u64 = 150;
 /// Few accounts, so that they meet.
@@ -114,12 +116,26 @@ impl Imagination {
                 Deed::Add(self.pool(), new_session(&mut self.dice, number))
             }
             89..=90 => Deed::Remove(self.pool(), self.session()),
+            91 if self.dice.once_in(2) => Deed::RevokeLeases(self.pool(), self.revocation(now)),
+            91 if self.dice.once_in(3) => {
+                let before = self.dice.once_in(2).then(|| self.dice.below(60));
+                Deed::History(self.pool(), self.session(), before, *self.dice.pick(&[0, 1, 100]))
+            }
             91 => Deed::Get(self.pool(), self.session()),
             92 => {
                 let (read, new) = (*self.dice.pick(&[0, 0, 1, 2]), *self.dice.pick(&[0, 1, 2]));
                 Deed::Reseal(self.pool(), self.session(), read, new)
             }
-            93..=94 => Deed::Status(self.pool()),
+            93 => Deed::Status(self.pool()),
+            94 => Deed::UpdateSession(self.pool(), self.session(), edits(&mut self.dice)),
+            95 if self.dice.once_in(2) => {
+                let mark = LeaseMark {
+                    expires_at: now + Span(*self.dice.pick(&[0, 1, 5_000, 10_000])),
+                    session: self.session(),
+                };
+                let after = self.dice.once_in(2).then_some(mark);
+                Deed::ListLeases(self.pool(), after, *self.dice.pick(&[0, 1, 2, 300]))
+            }
             95 => {
                 let after = self.dice.once_in(2).then(|| self.session());
                 Deed::List(self.pool(), after, *self.dice.pick(&[0, 1, 2, 3]))
@@ -196,7 +212,7 @@ impl Imagination {
         let ask = Ask {
             holder: holder(self.key()),
             ttl: ttl(&mut self.dice),
-            selector: Selector::parse(selector).expect("a selector"),
+            selector: self::selector(selector),
             session: self.dice.once_in(8).then(|| self.session()),
             methods: mishaps::methods(&mut self.dice),
             peer: mishaps::peer(&mut self.dice),
@@ -336,6 +352,20 @@ impl Imagination {
         Invalidation { reason, detail, by: key(self.key()), at: Time(self.dice.below(9)) }
     }
 
+    fn revocation(&mut self, now: Time) -> Revocation {
+        let target = match self.dice.below(4) {
+            0 => Target::Session(self.session()),
+            1 => Target::Lease(self.lease()),
+            2 => Target::Key(key(self.key())),
+            _ => Target::Selector(selector(self.dice.pick::<&str>(&["c=1", "!d"]))),
+        };
+        let detail = (*self.dice.pick(&["", "moved"])).to_owned();
+        let after = LeaseMark { expires_at: now + Span::secs(10), session: self.session() };
+        let since = Time(now.0 - self.dice.below(2));
+        let from = self.dice.once_in(4).then_some(Progress { since, after });
+        Revocation { target, detail, by: key(self.key()), from }
+    }
+
     /// A lease that was granted, mostly a young one; sometimes one with a wrong part.
     fn lease(&mut self) -> LeaseId {
         let lease = match self.leases.last() {
@@ -386,6 +416,32 @@ fn change(dice: &mut Dice) -> PolicyChange {
     }
 }
 
+/// A change of what is known of a session.
+fn edits(dice: &mut Dice) -> SessionChange {
+    let secret = |dice: &mut Dice| match dice.below(3) {
+        0 => Edit::Keep,
+        1 => Edit::Clear,
+        _ => Edit::Set(Credential(vec![0, 200, 7])),
+    };
+    let mut edits = BTreeMap::new();
+    if dice.once_in(2) {
+        let value = dice.pick(&[None, Some("1"), Some("2")]).map(str::to_owned);
+        edits.insert((*dice.pick(&["c", "d"])).to_owned(), value);
+    }
+    SessionChange {
+        labels: dice.once_in(4).then(|| labelled("x", &[("c", "3")]).labels),
+        edits,
+        proxy: secret(dice),
+        device: secret(dice),
+        account_id: match dice.below(4) {
+            0 => Edit::Set(*dice.pick(&ACCOUNTS)),
+            1 => Edit::Clear,
+            _ => Edit::Keep,
+        },
+        fingerprint: dice.once_in(4).then(|| Fingerprint::new("fp-s1")),
+    }
+}
+
 /// A session whose credential may be another's already.
 fn new_session(dice: &mut Dice, number: u64) -> NewSession {
     let mut labels = Vec::new();
@@ -403,4 +459,8 @@ fn new_session(dice: &mut Dice, number: u64) -> NewSession {
         return NewSession { fingerprint, ..session };
     }
     session
+}
+
+fn selector(text: &str) -> Selector {
+    Selector::parse(text).expect("a selector")
 }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use telegate::{
-    pool::{Policy, PolicyChange, PoolMode, ReleaseOutcome, SessionState, Span},
+    pool::{
+        Edit, Policy, PolicyChange, PoolMode, ReleaseOutcome, SessionChange, SessionState, Span,
+    },
     store::{
         Error, Health, Store,
         redis::{Options, RedisStore},
@@ -61,6 +63,10 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
         assert_eq!(store.add(&pool, new.clone()).await.unwrap().record.name, new.name);
         let again = store.add(&pool, new.clone()).await.unwrap_err();
         assert_eq!(again.to_string(), format!("pool {POOL} has a session {}", new.name));
+        proxy.lose_reply(step.min(2));
+        let change = SessionChange { account_id: Edit::Set(7), ..SessionChange::default() };
+        let changed = store.update_session(&pool, &new.name, change, &key(ANN)).await.unwrap();
+        assert_eq!(changed.record.account_id, Some(7));
         proxy.lose_reply(step);
         store.remove(&pool, &new.name).await.unwrap();
         let again = store.remove(&pool, &new.name).await.unwrap_err();
@@ -73,9 +79,9 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
     let gone = store.invalidate(&pool, &only, why(ANN, "dead")).await.unwrap();
     assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
     proxy.lose_reply(1);
-    let back = store.restore(&pool, &only).await.unwrap();
+    let back = store.restore(&pool, &only, &key(ANN)).await.unwrap();
     assert_eq!(back.standing.state(back.at), SessionState::Ready);
-    let again = store.restore(&pool, &only).await.unwrap_err();
+    let again = store.restore(&pool, &only, &key(ANN)).await.unwrap_err();
     assert_eq!(again.to_string(), format!("session a of pool {POOL} is READY"));
     proxy.lose_reply(0);
 }

@@ -2,7 +2,7 @@
 -- before its time. Idempotent.
 --
 -- KEYS    of a pool (standing.lua)
--- ARGV    1 session, or empty for a brake · 2 the scope's key
+-- ARGV    1 session, or empty for a brake · 2 the scope's key · 3 who does it
 -- returns {session, now, what is known of it, how it stands}, or {cleared} for a brake
 -- refuses pool_not_found · session_not_found
 if not pool then
@@ -26,5 +26,6 @@ if #kept < #(standing.cool_downs or {}) then
   local before = unindex(name, standing)
   standing.cool_downs = #kept > 0 and kept or nil
   index(name, standing, before)
+  settlers().note(name, 'clear_cool_down', ARGV[3], key, now)
 end
 return view(name, settle_session(name))

@@ -341,6 +341,9 @@ local function take_note(name, standing, error, epoch, key)
       fired, effect.ends, ends = close(name, standing, error, policy)
     end
     index(name, standing, before)
+    if raises then
+      settlers().note(name, 'suspect', key, error.cause, now)
+    end
   end
   effect.account = error.of_account and account_of(name) or nil
   if effect.account then

@@ -11,12 +11,12 @@ local function held(name, secret, key)
     end
     return standing, { 'not_holder' }
   elseif ended and ended.secret == secret then
-    return standing, { 'lease_lost', ended.cause, ended.epoch, ended.at }
+    return standing, { 'lease_lost', ended.cause, ended.epoch, ended.at, ended.detail or '' }
   elseif ended then
     -- Only the last lease of a session is remembered, so an id that matches none is taken for an
     -- older one: whoever has it must stop.
     local at = lease and lease.granted_at or standing.last_used
-    return standing, { 'lease_lost', 'Superseded', standing.epoch, at }
+    return standing, { 'lease_lost', 'Superseded', standing.epoch, at, '' }
   end
   return standing, { 'lease_not_found' }
 end

@@ -6,7 +6,7 @@
 --         5 the error, packed (effect.lua), or empty
 -- returns {released} or {already_ended}; with an error that was taken note of, now and what it did
 --         (report.lua) behind that
--- refuses lease_not_found · {lease_lost, cause, epoch, at} · not_holder
+-- refuses lease_not_found · {lease_lost, cause, epoch, at, detail} · not_holder
 local BY_HOLDER = { Released = true, Undone = true, Surrendered = true, Superseded = true }
 if not pool then
   return { 'lease_not_found' }

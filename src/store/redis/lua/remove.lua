@@ -25,6 +25,7 @@ end
 index_narrow(name, unindex(name, standing) or {}, {})
 redis.call('HDEL', SESSION, name)
 redis.call('HDEL', STANDING, name)
+redis.call('HDEL', TRAIL, name)
 redis.call('ZREM', INDEX, '\0' .. name)
 local labels = redis.call('HGET', LABELS, name)
 for label in string.gmatch(labels or '', '[^\n]+') do

@@ -2,7 +2,7 @@
 -- still runs is waited out.
 --
 -- KEYS    of a pool (standing.lua)
--- ARGV    1 session
+-- ARGV    1 session · 2 who does it
 -- returns {session, now, what is known of it, how it stands}
 -- refuses pool_not_found · session_not_found · {inappropriate_state, state}
 if not pool then
@@ -22,4 +22,5 @@ local before = unindex(name, standing)
 standing.invalid, standing.suspect = nil, nil
 settlers().drop_past(standing, false)
 index(name, standing, before)
+settlers().note(name, 'restore', ARGV[2], '', now)
 return view(name, settle_session(name))

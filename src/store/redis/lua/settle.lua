@@ -3,10 +3,35 @@
 -- The most expired leases, ended cool-downs of whole sessions, ended rests, and sessions with ended
 -- narrow cool-downs, each, that one call settles.
 local SETTLE_LIMIT = '64'
+-- How many events are kept of a session.
+local MAX_EVENTS = 50
 
--- Makes what settles one session.
+-- Makes what settles one session, and what keeps its trail.
 local function settlers()
   local made = {}
+
+  -- The number of the next event of a session, the events before it, and how many they are.
+  function made.read_trail(name)
+    local kept = redis.call('HGET', TRAIL, name)
+    if not kept then
+      return 1, '', 0
+    end
+    local number, count, ends = string.match(kept, '^(%d+) (%d+)%z()')
+    return tonumber(number), string.sub(kept, ends), tonumber(count)
+  end
+
+  -- Adds an event to the trail of a session; the oldest goes when there are too many. Comes after
+  -- the first write of a change (see unindex).
+  function made.note(name, verb, by, detail, at)
+    local number, events, count = made.read_trail(name)
+    if count == MAX_EVENTS then
+      events = string.sub(events, cmsgpack.unpack_one(events) + 1)
+      count = count - 1
+    end
+    local event = { number = number, at = at, verb = verb, by = by, detail = detail }
+    local head = string.format('%.0f %.0f\0', number + 1, count + 1)
+    redis.call('HSET', TRAIL, name, head .. events .. cmsgpack.pack(event))
+  end
 
   -- Drops the cool-downs that are over: the narrow ones, or all.
   function made.drop_past(standing, narrow_only)
@@ -20,9 +45,9 @@ local function settlers()
   end
 
   function made.expire(name, standing)
-    local expiry = standing.lease.expires_at
-    local before = unindex(name, standing)
-    if standing.lease.deliveries == 0 then
+    local lease = standing.lease
+    local expiry, before = lease.expires_at, unindex(name, standing)
+    if lease.deliveries == 0 then
       -- What was handed to a waiter and never collected was in nobody's hands.
       end_lease(standing, 'Undone', expiry)
     else
@@ -30,6 +55,9 @@ local function settlers()
       rest(standing, expiry, pool.policy.drain)
     end
     index(name, standing, before)
+    if lease.deliveries > 0 then
+      made.note(name, 'expire', nil, 'held by ' .. lease.key, expiry)
+    end
   end
 
   -- The rest is over, or the cool-down of the whole session.

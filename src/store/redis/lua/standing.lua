@@ -36,10 +36,12 @@
 --   turns     HASH    "k" and a key -> the hand-over at which it was last served; "#turn" and
 --                     "#seq", the last numbers; "#due", when all brokers know that something is
 --                     due
+--   trail     HASH    name -> what was done to the session: "next number, how many\0", and the
+--                     events, each packed, the oldest first
 --
 -- A session that is not INVALID stands in exactly one of free, leases, rests, floods and suspects.
 -- The cool-downs of one that is INVALID stand in its standing only.
-assert(#KEYS >= 24, 'a verb of a pool needs twenty-four keys')
+assert(#KEYS >= 25, 'a verb of a pool needs twenty-five keys')
 local META, SESSION, STANDING = KEYS[1], KEYS[2], KEYS[3]
 local FREE, LEASES, RESTS = KEYS[4], KEYS[5], KEYS[6]
 local REQUESTS, LABELS, INDEX, READY = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -47,7 +49,7 @@ local FLOODS, SUSPECTS, THAWS = KEYS[11], KEYS[12], KEYS[13]
 local SCOPES, COOLING, ACCOUNTS = KEYS[14], KEYS[15], KEYS[16]
 local BRAKES, BURSTS = KEYS[17], KEYS[18]
 local WAITERS, LINE, LINES = KEYS[19], KEYS[20], KEYS[21]
-local ARRIVALS, PATIENCE, TURNS = KEYS[22], KEYS[23], KEYS[24]
+local ARRIVALS, PATIENCE, TURNS, TRAIL = KEYS[22], KEYS[23], KEYS[24], KEYS[25]
 
 -- Sessions that have become free, or can be probed, and are to be offered to the line.
 local freed = {}

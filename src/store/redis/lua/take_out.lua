@@ -1,4 +1,4 @@
--- Piece: taking a session out of the pool. Needs standing.lua and tell.lua.
+-- Piece: taking a session out of the pool. Needs standing.lua, settle.lua and tell.lua.
 
 -- A lease that somebody else than its holder ends so drains, and its holder is told.
 local function take_out(name, standing, why, cause)
@@ -15,4 +15,8 @@ local function take_out(name, standing, why, cause)
   if lease and cause ~= 'Surrendered' then
     tell_ended(name, standing.ended)
   end
+  local reason = string.upper(string.gsub(why.reason, '(%l)(%u)', '%1_%2'))
+  local detail = why.detail ~= '' and reason .. ': ' .. why.detail or reason
+  local verb = cause == 'Surrendered' and 'surrender' or 'invalidate'
+  settlers().note(name, verb, why.by, detail, now)
 end

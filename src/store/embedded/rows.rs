@@ -1,0 +1,276 @@
+//! The rows of the embedded engine's file: its tables, and what changes and all that is known look
+//! like in them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::journal::Durability;
+use crate::{
+    pool::{
+        Event, MAX_EVENTS, Pool, PoolChange, PoolName, PoolRecord, Realm, SessionName,
+        SessionRecord, Standing, Time,
+    },
+    store::{Error, Result},
+};
+
+/// "TGAT": marks the file as ours.
+const APPLICATION_ID: i32 = 0x5447_4154;
+/// The layout of the tables.
+const LAYOUT: i32 = 1;
+
+/// A row to write.
+#[derive(Debug)]
+pub(super) enum Write {
+    Pool { pool: PoolName, record: Vec<u8> },
+    Deleted { pool: PoolName, past_epoch: Vec<u8> },
+    Session { pool: PoolName, session: SessionName, record: Vec<u8>, standing: Vec<u8> },
+    Standing { pool: PoolName, session: SessionName, standing: Vec<u8> },
+    Event { pool: PoolName, session: SessionName, number: u64, event: Vec<u8> },
+    Removed { pool: PoolName, session: SessionName },
+}
+
+impl Write {
+    /// The rows that changes stand for.
+    pub(super) fn of(changes: Vec<PoolChange<'_>>) -> Result<Vec<Self>> {
+        let write = |change| {
+            Ok(match change {
+                PoolChange::Pool(record) => {
+                    Self::Pool { pool: record.name.clone(), record: encode(record)? }
+                }
+                PoolChange::Deleted(pool, past_epoch) => {
+                    Self::Deleted { pool, past_epoch: encode(&past_epoch)? }
+                }
+                PoolChange::Session(pool, record, standing) => Self::Session {
+                    pool: pool.clone(),
+                    session: record.name.clone(),
+                    record: encode(record)?,
+                    standing: encode(standing)?,
+                },
+                PoolChange::Standing(pool, session, standing) => Self::Standing {
+                    pool: pool.clone(),
+                    session: session.clone(),
+                    standing: encode(standing)?,
+                },
+                PoolChange::Event(pool, session, event) => Self::Event {
+                    pool: pool.clone(),
+                    session,
+                    number: event.number,
+                    event: encode(event)?,
+                },
+                PoolChange::Removed(pool, session) => Self::Removed { pool: pool.clone(), session },
+            })
+        };
+        changes.into_iter().map(write).collect()
+    }
+}
+
+/// Locks the file for this process and makes its tables if it is new. Tells what it is if it is
+/// not ours.
+pub(super) fn prepare(
+    file: &Connection,
+    durability: Durability,
+) -> rusqlite::Result<Result<(), String>> {
+    let synchronous = match durability {
+        Durability::Machine => "FULL",
+        Durability::Process => "NORMAL",
+    };
+    // The exclusive lock is taken by the first write and held until the file is closed.
+    file.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let objects: i64 = file.query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0))?;
+    let id: i32 = file.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let layout: i32 = file.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if objects > 0 && id != APPLICATION_ID {
+        return Ok(Err("is another program's database".into()));
+    }
+    if objects > 0 && layout != LAYOUT {
+        return Ok(Err(format!("has layout {layout}, and this version reads {LAYOUT}")));
+    }
+    file.pragma_update(None, "journal_mode", "WAL")?;
+    file.pragma_update(None, "synchronous", synchronous)?;
+    // What was replaced or removed is overwritten: it may have been a secret in plain text.
+    file.pragma_update(None, "secure_delete", "ON")?;
+    file.execute_batch(&format!(
+        "BEGIN EXCLUSIVE;
+         PRAGMA application_id = {APPLICATION_ID};
+         PRAGMA user_version = {LAYOUT};
+         CREATE TABLE IF NOT EXISTS pool (
+             name TEXT PRIMARY KEY, record BLOB NOT NULL
+         ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS past_pool (
+             name TEXT PRIMARY KEY, past_epoch BLOB NOT NULL
+         ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS session (
+             pool TEXT NOT NULL, name TEXT NOT NULL, record BLOB NOT NULL,
+             PRIMARY KEY (pool, name)
+         ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS standing (
+             pool TEXT NOT NULL, name TEXT NOT NULL, standing BLOB NOT NULL,
+             PRIMARY KEY (pool, name)
+         ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS event (
+             pool TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, event BLOB NOT NULL,
+             PRIMARY KEY (pool, name, number)
+         ) WITHOUT ROWID;
+         COMMIT;"
+    ))?;
+    Ok(Ok(()))
+}
+
+/// Writes rows in one transaction.
+pub(super) fn commit<'a>(
+    file: &mut Connection,
+    rows: impl IntoIterator<Item = &'a Write>,
+) -> rusqlite::Result<()> {
+    let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for write in rows {
+        match write {
+            Write::Pool { pool, record } => transaction
+                .prepare_cached("INSERT OR REPLACE INTO pool VALUES (?1, ?2)")?
+                .execute(params![pool.as_str(), record])?,
+            Write::Deleted { pool, past_epoch } => {
+                transaction.execute("DELETE FROM pool WHERE name = ?1", [pool.as_str()])?;
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO past_pool VALUES (?1, ?2)")?
+                    .execute(params![pool.as_str(), past_epoch])?
+            }
+            Write::Session { pool, session, record, standing } => {
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3)")?
+                    .execute(params![pool.as_str(), session.as_str(), record])?;
+                put_standing(&transaction, pool, session, standing)?
+            }
+            Write::Standing { pool, session, standing } => {
+                put_standing(&transaction, pool, session, standing)?
+            }
+            Write::Event { pool, session, number, event } => {
+                let number = i64::try_from(*number).unwrap_or(i64::MAX);
+                let gone = number - i64::try_from(MAX_EVENTS).unwrap_or(i64::MAX);
+                let (pool, session) = (pool.as_str(), session.as_str());
+                transaction
+                    .prepare_cached("INSERT OR REPLACE INTO event VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![pool, session, number, event])?;
+                transaction
+                    .prepare_cached(
+                        "DELETE FROM event WHERE pool = ?1 AND name = ?2 AND number <= ?3",
+                    )?
+                    .execute(params![pool, session, gone])?
+            }
+            Write::Removed { pool, session } => {
+                let key = [pool.as_str(), session.as_str()];
+                transaction.execute("DELETE FROM event WHERE pool = ?1 AND name = ?2", key)?;
+                transaction.execute("DELETE FROM session WHERE pool = ?1 AND name = ?2", key)?;
+                transaction.execute("DELETE FROM standing WHERE pool = ?1 AND name = ?2", key)?
+            }
+        };
+    }
+    transaction.commit()
+}
+
+fn put_standing(
+    file: &Connection,
+    pool: &PoolName,
+    session: &SessionName,
+    standing: &[u8],
+) -> rusqlite::Result<usize> {
+    file.prepare_cached("INSERT OR REPLACE INTO standing VALUES (?1, ?2, ?3)")?.execute(params![
+        pool.as_str(),
+        session.as_str(),
+        standing
+    ])
+}
+
+/// Whether the file can be written, by writing what it has already.
+pub(super) fn probe(file: &Connection) -> Result<(), LoadFault> {
+    Ok(file.pragma_update(None, "user_version", LAYOUT)?)
+}
+
+/// Why the file could not be read.
+#[derive(Debug)]
+pub(super) enum LoadFault {
+    Sqlite(rusqlite::Error),
+    Record(String),
+}
+
+impl From<rusqlite::Error> for LoadFault {
+    fn from(fault: rusqlite::Error) -> Self {
+        Self::Sqlite(fault)
+    }
+}
+
+type Members = BTreeMap<String, Vec<(SessionRecord, Standing, Vec<Event>)>>;
+
+/// Reads everything, with the latest moment that it knows of.
+pub(super) fn load(file: &Connection) -> Result<(Realm, Time), LoadFault> {
+    let mut members = Members::new();
+    let mut seen = Time::default();
+    let mut trails = trails(file)?;
+    let mut statement = file.prepare(
+        "SELECT session.pool, session.name, record, standing
+         FROM session LEFT JOIN standing USING (pool, name)",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (pool, name): (String, String) = (row.get(0)?, row.get(1)?);
+        let what = || format!("session {name} of pool {pool}");
+        let record: SessionRecord = decode(row.get_ref(2)?.as_blob().unwrap_or_default(), what)?;
+        let standing: Standing = decode(row.get_ref(3)?.as_blob().unwrap_or_default(), what)?;
+        let granted = standing.lease.as_ref().map_or(Time::default(), |lease| lease.granted_at);
+        seen = seen.max(record.created_at).max(standing.last_used).max(granted);
+        let key = (pool, name);
+        let trail = trails.remove(&key).unwrap_or_default();
+        members.entry(key.0).or_default().push((record, standing, trail));
+    }
+    let mut realm = Realm::default();
+    let mut statement = file.prepare(
+        "SELECT name, past_epoch FROM past_pool WHERE name NOT IN (SELECT name FROM pool)",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let known = PoolName::parse(&name);
+        let known = known.ok_or_else(|| LoadFault::Record(format!("{name} is no pool name")))?;
+        let past = row.get_ref(1)?.as_blob().unwrap_or_default();
+        realm.restore_past(known, decode(past, || format!("the past of pool {name}"))?);
+    }
+    let mut statement = file.prepare("SELECT name, record FROM pool")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let record = row.get_ref(1)?.as_blob().unwrap_or_default();
+        let record: PoolRecord = decode(record, || format!("pool {name}"))?;
+        let sessions = members.remove(&name).unwrap_or_default();
+        realm.restore_pool(Pool::restored(record, sessions));
+    }
+    match members.into_keys().next() {
+        Some(orphan) => Err(LoadFault::Record(format!("pool {orphan} is missing"))),
+        None => Ok((realm, seen)),
+    }
+}
+
+/// The trails of all sessions.
+fn trails(file: &Connection) -> Result<HashMap<(String, String), Vec<Event>>, LoadFault> {
+    let mut trails = HashMap::<_, Vec<_>>::new();
+    let mut statement = file.prepare("SELECT pool, name, event FROM event ORDER BY number")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (pool, name): (String, String) = (row.get(0)?, row.get(1)?);
+        let what = || format!("an event of session {name} of pool {pool}");
+        let event: Event = decode(row.get_ref(2)?.as_blob().unwrap_or_default(), what)?;
+        trails.entry((pool, name)).or_default().push(event);
+    }
+    Ok(trails)
+}
+
+fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
+    rmp_serde::to_vec_named(record).map_err(|fault| Error::Broken(fault.to_string()))
+}
+
+fn decode<T: DeserializeOwned>(
+    bytes: &[u8],
+    what: impl FnOnce() -> String,
+) -> Result<T, LoadFault> {
+    rmp_serde::from_slice(bytes)
+        .map_err(|fault| LoadFault::Record(format!("{} cannot be read: {fault}", what())))
+}

@@ -1,0 +1,52 @@
+-- update_session: changes what is known of a session, as the broker has made it of what it was
+-- told. A lease that runs goes on.
+--
+-- KEYS    of a pool (standing.lua)
+-- ARGV    1 session
+--         2 SHA-1 of what is known, from which the broker made the record; empty to be told it
+--         3 its record; empty where it is as it was
+--         4 its labels, "\nkey=value\n...\n", or empty · 5 its account, empty where not known
+--         6 who does it · 7 what changes
+-- returns {session, now, what is known of it, how it stands}
+--         {stale, what is known of it} where that is something else by now
+-- refuses pool_not_found · session_not_found
+if not pool then
+  return { 'pool_not_found' }
+end
+local name, record, labels, account = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
+local known = redis.call('HGET', SESSION, name)
+if not known then
+  return { 'session_not_found' }
+elseif redis.sha1hex(known) ~= ARGV[2] then
+  return { 'stale', known }
+end
+settle()
+local standing = settle_session(name)
+if record == '' then
+  return view(name, standing)
+end
+-- Where it stands there may be seats that its labels tell; a leased one has none.
+local seated = not standing.invalid and not standing.lease
+local before = seated and unindex(name, standing)
+for label in string.gmatch(redis.call('HGET', LABELS, name) or '', '[^\n]+') do
+  redis.call('ZREM', INDEX, label .. '\0' .. name)
+end
+redis.call('HDEL', LABELS, name)
+if labels ~= '' then
+  redis.call('HSET', LABELS, name, labels)
+  for label in string.gmatch(labels, '[^\n]+') do
+    redis.call('ZADD', INDEX, '0', label .. '\0' .. name)
+  end
+end
+local head, old = string.match(known, '^(%d+ %S+ [^ %z]+) ?([^ %z]*)%z')
+redis.call('ZREM', ACCOUNTS, old .. '\0' .. name)
+if account ~= '' then
+  head = head .. ' ' .. account
+  redis.call('ZADD', ACCOUNTS, '0', account .. '\0' .. name)
+end
+redis.call('HSET', SESSION, name, head .. '\0' .. record)
+if seated then
+  index(name, standing, before)
+end
+settlers().note(name, 'update', ARGV[6], ARGV[7], now)
+return view(name, standing)

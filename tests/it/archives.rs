@@ -290,8 +290,8 @@ fn a_sidecar_that_contradicts_or_cannot_be_read_is_named_in_the_row() {
             ),
             (
                 Refused,
-                "The sidecar beside it (e.json) cannot be read: It has more than 1048576 bytes, and \
-                 no such file has"
+                "The sidecar beside it (e.json) cannot be read: It has more than 1048576 bytes, \
+                 and no such file has"
             ),
         ]
     );

@@ -40,13 +40,15 @@ pub(super) struct Imagination {
     /// What the leases of a rush end with, and those that have not ended yet.
     rush: Option<(Assessment, Vec<LeaseId>)>,
     queue: Queue,
+    /// Whether little goes wrong, so that more is handed over.
+    is_calm: bool,
     last: Option<Deed>,
 }
 
 impl Imagination {
     /// A history of its own: its pools, its policies, its crowd.
     pub(super) fn new(mut dice: Dice) -> Self {
-        let crowded = dice.once_in(6);
+        let (crowded, is_calm) = (dice.once_in(6), dice.once_in(3));
         let sessions = if crowded { CROWD } else { FEW };
         let mut planned = Vec::new();
         for number in 0..if crowded { CROWD } else { 0 } {
@@ -57,7 +59,7 @@ impl Imagination {
         }
         let (leases, asked, rush, last) = (Vec::new(), None, None, None);
         let queue = Queue::default();
-        Self { dice, planned, sessions, secrets: 0, leases, asked, rush, queue, last }
+        Self { dice, planned, sessions, secrets: 0, leases, asked, rush, queue, is_calm, last }
     }
 
     /// The next deed.
@@ -90,6 +92,9 @@ impl Imagination {
             ) = &self.last
         {
             return again.clone();
+        }
+        if self.is_calm && !self.dice.once_in(4) {
+            return self.calm(now);
         }
         if self.dice.once_in(4) {
             return self.mishap(now);
@@ -173,6 +178,25 @@ impl Imagination {
         }
         self.queue.remember(deed, outcome, handed);
         self.last = Some(deed.clone());
+    }
+
+    /// What happens while little goes wrong: sessions come back, and those who wait get them.
+    fn calm(&mut self, now: Time) -> Deed {
+        match self.dice.below(12) {
+            0..=4 => self.wait(now),
+            5..=7 => match self.leases.pop() {
+                // Mostly by its holder.
+                Some(lease) => Deed::Release(lease, self.key(), Span::ZERO, None),
+                None => self.acquire(now),
+            },
+            8 => Deed::Tick(Span(*self.dice.pick(&[0, 1, 250, 1_999, 2_000, 5_000]))),
+            9 => Deed::Restore(self.pool(), self.session()),
+            10 => {
+                let number = self.dice.below(self.sessions);
+                Deed::Add(self.pool(), new_session(&mut self.dice, number))
+            }
+            _ => Deed::SetMode(self.pool(), PoolMode::Active),
+        }
     }
 
     /// What has to do with waiting.

@@ -37,14 +37,14 @@ impl Queue {
                 _ => Deed::Acquire(pool, repeated(ask, dice)),
             });
         }
-        if self.waiting.is_empty() || dice.once_in(3) {
+        if self.waiting.is_empty() || !dice.once_in(3) {
             return None;
         }
         let (pool, ask, patience) = dice.pick(&self.waiting).clone();
         Some(match dice.below(10) {
-            0..=4 => leave(pool, &ask, &patience, dice),
+            0..=3 => leave(pool, &ask, &patience, dice),
             // It was told though nothing was handed to it, or its reply was lost.
-            5..=7 => Deed::Enqueue(pool, repeated(ask, dice), patience),
+            4..=8 => Deed::Enqueue(pool, repeated(ask, dice), patience),
             _ => Deed::Acquire(pool, repeated(ask, dice)),
         })
     }

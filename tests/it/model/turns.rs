@@ -242,7 +242,9 @@ async fn history(seed: u64) -> Result<usize, String> {
         let by_deed = told.already();
         lines.note(&deed, &outcome, stage.now());
         lines.time_passes(stage.now());
-        for ticket in &by_deed {
+        // When all leave, what one gives back is handed to the next, which then gives it back too.
+        let all_leave = matches!(deed, Deed::Reopen(_));
+        for ticket in by_deed.iter().filter(|_| !all_leave) {
             let served = lines.served(&stage, *ticket).await;
             served.map_err(|why| format!("{step}: {deed:?} -> {outcome:?}: {why}"))?;
         }
@@ -269,5 +271,6 @@ async fn the_rulebook_hands_over_to_whose_turn_it_is_and_leaves_nobody_waiting_i
             Err(why) => panic!("TELEGATE_SEED={seed}\n{why}"),
         }
     }
+    eprintln!("{hand_overs} hand-overs");
     assert!(hand_overs > 100, "only {hand_overs} hand-overs");
 }

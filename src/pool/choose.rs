@@ -53,13 +53,13 @@ impl Pool {
     }
 
     fn refusal(&self, wish: &Wish<'_>, next: Soonest, now: Time) -> Refusal {
-        let (pool, counts) = (self.name(), self.counts(now));
+        let (pool, counts, queue) = (self.name(), self.counts(now), self.queue(now));
         let next = next.map(|(at, cause)| NextRelease { after: at.since(now), cause });
         match next {
             Some(next) if next.cause == ReleaseCause::CoolDown => {
-                Refusal::PoolFloodWait { pool, counts, next }
+                Refusal::PoolFloodWait { pool, counts, next, queue }
             }
-            Some(next) => Refusal::PoolBusy { pool, counts, next },
+            Some(next) => Refusal::PoolBusy { pool, counts, next, queue },
             None if self.any_matches(wish.ask) => Refusal::PoolDepleted { pool, counts },
             None => {
                 let selector = wish.ask.selector.clone();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    Ask, KeyId, LeaseSecret, Time,
+    Ask, KeyId, LeaseSecret, Span, Time,
     waiter::{LineKey, MAX_LINES, Ticket, Waiter},
 };
 
@@ -25,6 +25,10 @@ pub(super) struct Line {
     /// The hand-over at which each key was last served; forgotten when nobody waits.
     turns: HashMap<KeyId, u64>,
     last_turn: u64,
+    /// In what time a waiter is served, on the average of late; forgotten when nobody waits.
+    pace: Option<Span>,
+    /// When the last one was served, or when the line began to form.
+    since: Time,
     last_seq: u64,
     present: usize,
 }
@@ -75,8 +79,17 @@ impl Line {
         self.last_seq
     }
 
+    /// In what time a waiter is served; if the last was longer ago than that, since then.
+    pub(super) fn pace(&self, now: Time) -> Option<Span> {
+        let pace = self.pace?;
+        Some(if self.present > 0 { pace.max(now.since(self.since)) } else { pace })
+    }
+
     /// Takes a waiter in, at the place of its number.
-    pub(super) fn insert(&mut self, waiter: Waiter) {
+    pub(super) fn insert(&mut self, waiter: Waiter, now: Time) {
+        if self.is_empty() {
+            self.since = now;
+        }
         let seq = waiter.seq;
         self.tickets.insert(waiter.ticket, seq);
         self.secrets.insert(waiter.ask.secret, seq);
@@ -113,6 +126,7 @@ impl Line {
         if self.waiters.is_empty() {
             self.turns.clear();
             self.last_turn = 0;
+            self.pace = None;
         }
         Some(waiter)
     }
@@ -157,10 +171,13 @@ impl Line {
     }
 
     /// Takes a waiter out because it is served.
-    pub(super) fn serve(&mut self, seq: u64) -> Option<Waiter> {
+    pub(super) fn serve(&mut self, seq: u64, now: Time) -> Option<Waiter> {
         let key = self.waiters.get(&seq)?.ask.holder.key.clone();
         self.last_turn += 1;
         self.turns.insert(key, self.last_turn);
+        let took = now.since(self.since).0;
+        self.pace = Some(Span(self.pace.map_or(took, |pace| (7 * pace.0 + took) / 8)));
+        self.since = now;
         self.remove(seq)
     }
 }

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use super::{
-    EndCause, Fingerprint, NextRelease, PolicyFault, PoolCounts, PoolName, Selector, SessionName,
-    SessionState, Time,
+    EndCause, Fingerprint, NextRelease, PolicyFault, PoolCounts, PoolName, Queue, Selector,
+    SessionName, SessionState, Time,
 };
 
 /// A lawful no: the rules were asked for something that they do not give now, or never. Each
@@ -66,6 +66,8 @@ pub enum Refusal {
         counts: PoolCounts,
         /// The soonest release of a session that would do.
         next: NextRelease,
+        /// Who waits already.
+        queue: Queue,
     },
     /// Nothing that would do is free, and the soonest comes out of a cool-down.
     #[error("nothing is free in pool {pool} before a cool-down ends")]
@@ -76,6 +78,8 @@ pub enum Refusal {
         counts: PoolCounts,
         /// The soonest end of what keeps a session that would do.
         next: NextRelease,
+        /// Who waits already.
+        queue: Queue,
     },
     /// Sessions that would do exist, but none is usable without a person.
     #[error("no session of pool {pool} is usable")]
@@ -100,10 +104,16 @@ pub enum Refusal {
     WaitQueueFull {
         /// The pool that was asked for.
         pool: PoolName,
-        /// How many wait.
+        /// How many wait, those who may come back for their place included.
         waiters: u32,
         /// How many may.
         most: u32,
+        /// How all its sessions stand.
+        counts: PoolCounts,
+        /// The soonest release of a session that would do.
+        next: NextRelease,
+        /// Who waits already.
+        queue: Queue,
     },
     /// The pool has no session of that name.
     #[error("pool {pool} has no session {session}")]

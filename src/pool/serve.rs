@@ -32,7 +32,8 @@ impl Pool {
             }
             Err(refusal) => refusal,
         };
-        let (Refusal::PoolBusy { next, .. } | Refusal::PoolFloodWait { next, .. }) = &refusal
+        let (Refusal::PoolBusy { counts, next, queue, .. }
+        | Refusal::PoolFloodWait { counts, next, queue, .. }) = refusal
         else {
             return Err(refusal);
         };
@@ -65,12 +66,13 @@ impl Pool {
             let most = self.record.policy.max_waiters;
             if !self.line.has_room(&waiter.line(), most as usize) {
                 let waiters = count(self.line.len());
-                return Err(Refusal::WaitQueueFull { pool: self.name(), waiters, most });
+                let pool = self.name();
+                return Err(Refusal::WaitQueueFull { pool, waiters, most, counts, next, queue });
             }
             waiter.seq = self.line.next_seq();
         }
         let seq = waiter.seq;
-        self.line.insert(waiter);
+        self.line.insert(waiter, now);
         Ok(Enqueued::Waiting(Place {
             position: count(self.line.waiters().take_while(|waiter| waiter.seq <= seq).count()),
             waiters: count(self.line.present()),
@@ -99,7 +101,7 @@ impl Pool {
         if grace > Span::ZERO && waiter.ask.request.is_some() {
             waiter.absent = true;
             waiter.deadline = waiter.deadline.min(now + grace);
-            self.line.insert(waiter);
+            self.line.insert(waiter, now);
         }
     }
 
@@ -185,7 +187,7 @@ impl Pool {
     /// Hands a session to whose turn it is, if it suits anybody.
     fn offer(&mut self, name: &SessionName, now: Time) -> bool {
         let next = self.line.next(now, |ask| self.would_do(name, ask, now));
-        let Some(waiter) = next.map(|waiter| waiter.seq).and_then(|seq| self.line.serve(seq))
+        let Some(waiter) = next.map(|waiter| waiter.seq).and_then(|seq| self.line.serve(seq, now))
         else {
             return false;
         };

@@ -60,13 +60,37 @@ pub enum PoolState {
     Draining,
 }
 
-/// Who waits for a pool.
+/// Who waits for a pool, and how fast they are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
     /// How many calls.
     pub waiters: u32,
     /// How long the first of them has waited.
     pub oldest_wait: Option<Span>,
+    /// In what time one of them is served: of late, or since the last was if that is longer. None
+    /// before the first was.
+    pub pace: Option<Span>,
+}
+
+impl Queue {
+    /// Where an Acquire that waits would stand if it came now.
+    #[must_use]
+    pub const fn position(&self) -> u64 {
+        self.waiters as u64 + 1
+    }
+
+    /// How long it would wait, as far as that can be told: its place in the line times the pace,
+    /// but not less than until the soonest release where no lease can be given back before. While
+    /// no pace is known, as if all sessions became free when the next one does.
+    #[must_use]
+    pub fn estimated_wait(&self, counts: PoolCounts, next: NextRelease) -> Span {
+        let usable = u64::from(counts.total - counts.invalid - counts.suspect).max(1);
+        match self.pace {
+            None => next.after.times(self.position().div_ceil(usable)),
+            Some(pace) if counts.leased > 0 => pace.times(self.position()),
+            Some(pace) => pace.times(self.position()).max(next.after),
+        }
+    }
 }
 
 /// How a pool stands at one moment.
@@ -85,6 +109,20 @@ pub struct PoolStatus {
 }
 
 impl PoolStatus {
+    /// How long an Acquire that came now would wait. None where that takes a person.
+    #[must_use]
+    pub fn estimated_wait(&self) -> Option<Span> {
+        match self.state {
+            PoolState::Ready => Some(Span::ZERO),
+            PoolState::Busy | PoolState::FloodWait => {
+                Some(self.queue.estimated_wait(self.counts, self.next?))
+            }
+            PoolState::Depleted | PoolState::Empty | PoolState::Paused | PoolState::Draining => {
+                None
+            }
+        }
+    }
+
     /// Derives the state from the facts.
     #[must_use]
     pub fn derive(
@@ -113,15 +151,17 @@ impl Pool {
     /// How the pool stands.
     pub fn status(&mut self, now: Time) -> PoolStatus {
         self.settle(now);
+        self.serve(now);
         let next = self.next_release(now);
         PoolStatus::derive(self.record.mode, self.counts(now), next, self.queue(now), now)
     }
 
-    fn queue(&self, now: Time) -> Queue {
+    pub(super) fn queue(&self, now: Time) -> Queue {
         let oldest = self.line.waiters().next();
         Queue {
             waiters: count(self.line.present()),
             oldest_wait: oldest.map(|waiter| now.since(waiter.since)),
+            pace: self.line.pace(now),
         }
     }
 

@@ -29,6 +29,12 @@ impl Span {
     /// No time at all.
     pub const ZERO: Self = Self(0);
 
+    /// So many times as long.
+    #[must_use]
+    pub const fn times(self, times: u64) -> Self {
+        Self(self.0.saturating_mul(times))
+    }
+
     /// A span of whole seconds.
     #[must_use]
     pub const fn secs(secs: u64) -> Self {

@@ -22,7 +22,7 @@ use tonic_types::{
 pub(crate) use self::words::{anchor, code_name};
 use self::{
     reasons::Entry,
-    words::{owned, render, told_delay},
+    words::{owned, render, tell_counts, tell_wait, told_delay},
 };
 pub(super) use self::{
     transport::{broken_stream, made_by_transport},
@@ -32,8 +32,8 @@ use super::call::{Call, Locale, Outcome, Weight};
 use crate::{
     keys::Role,
     pool::{
-        Fingerprint, KeyId, MAX_LABELS, NextRelease, PolicyFault, PoolCounts, PoolName, Refusal,
-        SessionName, SessionState,
+        Fingerprint, KeyId, MAX_LABELS, NextRelease, PolicyFault, PoolCounts, PoolName, Queue,
+        Refusal, SessionName, SessionState,
     },
     store,
 };
@@ -369,11 +369,11 @@ fn refused(refusal: Refusal) -> Answer {
         }
         Refusal::PoolPaused { pool } => needs_active(&reasons::POOL_PAUSED, &pool),
         Refusal::PoolDraining { pool } => needs_active(&reasons::POOL_DRAINING, &pool),
-        Refusal::PoolBusy { pool, counts, next } => {
-            free_later(&reasons::POOL_BUSY, &pool, counts, next)
+        Refusal::PoolBusy { pool, counts, next, queue } => {
+            free_later(&reasons::POOL_BUSY, &pool, counts, next, queue)
         }
-        Refusal::PoolFloodWait { pool, counts, next } => {
-            free_later(&reasons::POOL_FLOOD_WAIT, &pool, counts, next)
+        Refusal::PoolFloodWait { pool, counts, next, queue } => {
+            free_later(&reasons::POOL_FLOOD_WAIT, &pool, counts, next, queue)
                 .with(Detail::Quota { subject: pool.to_string() })
         }
         Refusal::PoolDepleted { pool, counts } => counted(&reasons::POOL_DEPLETED, &pool, counts)
@@ -388,9 +388,9 @@ fn refused(refusal: Refusal) -> Answer {
             let needs = format!("a session of the pool matches '{selector}'");
             answer.with(Detail::Help { subject: pool.to_string(), needs })
         }
-        Refusal::WaitQueueFull { pool, waiters, most } => {
-            let mut answer =
-                about_pool(&reasons::WAIT_QUEUE_FULL, &pool).with(Detail::None).after(QUEUE_PAUSE);
+        Refusal::WaitQueueFull { pool, waiters, most, counts, next, queue } => {
+            let reason = &reasons::WAIT_QUEUE_FULL;
+            let mut answer = free_later(reason, &pool, counts, next, queue).after(QUEUE_PAUSE);
             answer.facts.insert("waiters", waiters.to_string());
             answer.facts.insert("max_waiters", most.to_string());
             answer
@@ -469,25 +469,16 @@ fn free_later(
     pool: &PoolName,
     counts: PoolCounts,
     next: NextRelease,
+    queue: Queue,
 ) -> Answer {
     let mut answer = counted(entry, pool, counts).after(Duration::from_millis(next.after.0));
-    answer.facts.insert("next_release_in", next.after.to_string());
+    tell_wait(&mut answer.facts, counts, next, queue);
     answer
 }
 
 fn counted(entry: &'static Entry, pool: &PoolName, counts: PoolCounts) -> Answer {
-    let PoolCounts { total, free, leased, resting, flood_wait, suspect, invalid } = counts;
-    let counts = [
-        ("total", total),
-        ("free", free),
-        ("leased", leased),
-        ("resting", resting),
-        ("flood_wait", flood_wait),
-        ("suspect", suspect),
-        ("invalid", invalid),
-    ];
     let mut answer = Answer::new(entry, [("pool", pool.to_string())]);
-    answer.facts.extend(counts.map(|(state, count)| (state, count.to_string())));
+    tell_counts(&mut answer.facts, counts);
     answer
 }
 

@@ -202,7 +202,7 @@ fn is_same(one: &PoolStatus, other: &PoolStatus) -> bool {
         (next, status.queue.oldest_wait.map(|waited| status.at - waited))
     };
     let still = |status: &PoolStatus| {
-        let queue = Queue { oldest_wait: None, ..status.queue };
+        let queue = Queue { oldest_wait: None, pace: None, ..status.queue };
         PoolStatus { at: Time::default(), next: None, queue, ..*status }
     };
     still(one) == still(other) && moments(one) == moments(other)

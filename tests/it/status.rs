@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use pbjson_types::Duration;
 use telegate::{
     keys::Role,
-    pool::{NextRelease, PoolCounts, PoolName, Refusal, ReleaseCause, Span},
+    pool::{NextRelease, PoolCounts, PoolName, Queue, Refusal, ReleaseCause, Span},
     proto::v1,
     store,
 };
@@ -212,7 +212,7 @@ async fn a_broken_world() {
     let next = NextRelease { after: Span::hours(1), cause: ReleaseCause::CoolDown };
     let counts = PoolCounts { total: 3, flood_wait: 3, ..PoolCounts::default() };
     let pool = PoolName::parse("demo").unwrap();
-    let flood = Refusal::PoolFloodWait { pool, counts, next };
+    let flood = Refusal::PoolFloodWait { pool, counts, next, queue: Queue::default() };
     assert_snapshot!("pool_flood_wait", fail(flood.into()).await);
 
     let request = v1::RemoveSessionRequest { pool: "demo".into(), session: "panic".into() };

@@ -253,6 +253,7 @@ pub(in crate::server) fn pool_status(pool: &PoolName, status: &PoolStatus) -> v1
         .into(),
         waiters: status.queue.waiters,
         oldest_wait: status.queue.oldest_wait.map(duration),
+        estimated_wait: status.estimated_wait().map(duration),
         read_time: Some(timestamp(status.at)),
     }
 }

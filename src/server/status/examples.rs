@@ -11,8 +11,8 @@ use crate::{
     config::Jitter,
     keys::Role,
     pool::{
-        EndCause, Fingerprint, KeyId, NextRelease, PoolCounts, PoolName, Refusal, ReleaseCause,
-        Selector, SessionName, SessionState, Span, Time,
+        EndCause, Fingerprint, KeyId, NextRelease, PoolCounts, PoolName, Queue, Refusal,
+        ReleaseCause, Selector, SessionName, SessionState, Span, Time,
     },
     server::call::{Call, REQUEST_ID},
     store,
@@ -223,6 +223,8 @@ fn refusals(pool: &PoolName, fingerprint: &Fingerprint) -> Vec<Refusal> {
     let (Some(session), Ok(selector)) = named else { return Vec::new() };
     let none = PoolCounts::default();
     let next = |after, cause| NextRelease { after, cause };
+    let pace = Some(Span(2_500));
+    let queue = Queue { waiters: 7, oldest_wait: Some(Span(3_200)), pace };
     let pool = || pool.clone();
     let session = || session.clone();
     vec![
@@ -230,11 +232,13 @@ fn refusals(pool: &PoolName, fingerprint: &Fingerprint) -> Vec<Refusal> {
             pool: pool(),
             counts: PoolCounts { total: 3, leased: 3, ..none },
             next: next(Span(12_500), ReleaseCause::Lease),
+            queue,
         },
         Refusal::PoolFloodWait {
             pool: pool(),
             counts: PoolCounts { total: 3, flood_wait: 3, ..none },
             next: next(Span::minutes(3), ReleaseCause::CoolDown),
+            queue: Queue::default(),
         },
         Refusal::PoolDepleted {
             pool: pool(),
@@ -248,7 +252,14 @@ fn refusals(pool: &PoolName, fingerprint: &Fingerprint) -> Vec<Refusal> {
         Refusal::PoolEmpty { pool: pool() },
         Refusal::PoolPaused { pool: pool() },
         Refusal::PoolDraining { pool: pool() },
-        Refusal::WaitQueueFull { pool: pool(), waiters: 1000, most: 1000 },
+        Refusal::WaitQueueFull {
+            pool: pool(),
+            waiters: 1000,
+            most: 1000,
+            counts: PoolCounts { total: 3, leased: 3, ..none },
+            next: next(Span(12_500), ReleaseCause::Lease),
+            queue: Queue { waiters: 1000, ..queue },
+        },
         Refusal::LeaseLost {
             pool: pool(),
             session: session(),

@@ -5,7 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use tonic::Code;
 
 use super::{Facts, reasons::Retry};
-use crate::{config::Jitter, pool::EndCause};
+use crate::{
+    config::Jitter,
+    pool::{EndCause, NextRelease, PoolCounts, Queue},
+};
 
 /// The delay that is told: what the situation asks for, within bounds, and spread by up to a
 /// fifth, in whole milliseconds.
@@ -38,6 +41,32 @@ pub(super) fn render(text: &str, facts: &Facts) -> String {
 /// The metadata of an `ErrorInfo`.
 pub(super) fn owned(facts: &Facts) -> HashMap<String, String> {
     facts.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+}
+
+/// Tells how the sessions of a pool stand.
+pub(super) fn tell_counts(facts: &mut Facts, counts: PoolCounts) {
+    let PoolCounts { total, free, leased, resting, flood_wait, suspect, invalid } = counts;
+    let counts = [
+        ("total", total),
+        ("free", free),
+        ("leased", leased),
+        ("resting", resting),
+        ("flood_wait", flood_wait),
+        ("suspect", suspect),
+        ("invalid", invalid),
+    ];
+    facts.extend(counts.map(|(state, count)| (state, count.to_string())));
+}
+
+/// Tells how long an Acquire would wait, and behind whom.
+pub(super) fn tell_wait(facts: &mut Facts, counts: PoolCounts, next: NextRelease, queue: Queue) {
+    facts.insert("next_release_in", next.after.to_string());
+    facts.insert("waiters", queue.waiters.to_string());
+    facts.insert("position", queue.position().to_string());
+    facts.insert("estimated_wait", queue.estimated_wait(counts, next).to_string());
+    if let Some(waited) = queue.oldest_wait {
+        facts.insert("oldest_wait", waited.to_string());
+    }
 }
 
 /// The contract's word for how a lease ended.

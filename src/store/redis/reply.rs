@@ -71,7 +71,7 @@ impl Reply {
         if self.is(tag) { Ok(self) } else { Err(self.refusal(about)) }
     }
 
-    /// `{pool, now, record, counts, after, cause, brake, ...}`
+    /// `{pool, now, record, counts, after, cause, who waits, brake, ...}`
     pub(super) fn pool_view(self, about: About) -> Result<PoolView> {
         let mut fields = self.expect("pool", about)?;
         let at = fields.time()?;
@@ -265,18 +265,17 @@ impl Reply {
             "pool_paused" => Refusal::PoolPaused { pool },
             "wait_queue_full" => {
                 let (waiters, most) = (self.count()?, self.count()?);
-                Refusal::WaitQueueFull { pool, waiters, most }
+                let (counts, next, queue) = self.busy()?;
+                Refusal::WaitQueueFull { pool, waiters, most, counts, next, queue }
             }
             "pool_draining" => Refusal::PoolDraining { pool },
             "pool_busy" => {
-                let counts = self.counts()?;
-                let next = self.next_release()?.ok_or_else(|| broken("busy without an end"))?;
-                Refusal::PoolBusy { pool, counts, next }
+                let (counts, next, queue) = self.busy()?;
+                Refusal::PoolBusy { pool, counts, next, queue }
             }
             "pool_flood_wait" => {
-                let counts = self.counts()?;
-                let next = self.next_release()?.ok_or_else(|| broken("a flood without an end"))?;
-                Refusal::PoolFloodWait { pool, counts, next }
+                let (counts, next, queue) = self.busy()?;
+                Refusal::PoolFloodWait { pool, counts, next, queue }
             }
             "pool_depleted" => Refusal::PoolDepleted { pool, counts: self.counts()? },
             "no_matching_session" => {
@@ -369,9 +368,16 @@ impl Reply {
         Ok(Some(NextRelease { after: Span(number(after.as_ref())?), cause }))
     }
 
-    /// `{how many wait, for how long the first or -1}`
+    /// `counts, after, cause` and who waits.
+    fn busy(&mut self) -> Result<(PoolCounts, NextRelease, Queue)> {
+        let counts = self.counts()?;
+        let next = self.next_release()?.ok_or_else(|| broken("busy without an end"))?;
+        Ok((counts, next, self.queue()?))
+    }
+
+    /// `how many wait, for how long the first or -1, in what time one is served or -1`
     fn queue(&mut self) -> Result<Queue> {
-        Ok(Queue { waiters: self.count()?, oldest_wait: self.span()? })
+        Ok(Queue { waiters: self.count()?, oldest_wait: self.span()?, pace: self.span()? })
     }
 
     /// A span, or none where it is -1.
@@ -467,7 +473,9 @@ mod tests {
     fn a_refusal_carries_its_facts() {
         let pool = PoolName::parse("demo").unwrap();
         let counts = Value::Array([6, 0, 1, 1, 1, 2, 1].map(Value::Int).to_vec());
+        let queue = [7, 3200, -1].map(Value::Int);
         let busy = vec![bulk("pool_busy"), counts, Value::Int(250), bulk("rest")];
+        let busy = [busy, queue.to_vec()].concat();
         let refused = reply(busy).unwrap().grant(About::pool(&pool)).unwrap_err();
         let Error::Refused(refusal) = refused else { panic!("{refused:?}") };
         let counts = PoolCounts {
@@ -480,6 +488,7 @@ mod tests {
             invalid: 1,
         };
         let next = NextRelease { after: Span(250), cause: ReleaseCause::Rest };
-        assert_eq!(*refusal, Refusal::PoolBusy { pool, counts, next });
+        let queue = Queue { waiters: 7, oldest_wait: Some(Span(3200)), pace: None };
+        assert_eq!(*refusal, Refusal::PoolBusy { pool, counts, next, queue });
     }
 }

@@ -1,6 +1,6 @@
 //! Which session is lent: the least recently used one that matches.
 
-use telegate::pool::{NextRelease, Policy, Refusal, ReleaseCause, Selector, Span};
+use telegate::pool::{NextRelease, Policy, Queue, Refusal, ReleaseCause, Selector, Span};
 
 use super::{DRAIN, TICK, TTL, sum};
 use crate::harness::stage::{Stage, labelled, name, pool_name, want};
@@ -167,7 +167,8 @@ law! {
         let next = NextRelease { after: TTL, cause: ReleaseCause::Lease };
         let counts = t.status().await.counts;
         assert_eq!((counts.free, counts.leased), (5, 1));
-        assert_eq!(again, Refusal::PoolBusy { pool: pool_name("p"), counts, next });
+        let queue = Queue::default();
+        assert_eq!(again, Refusal::PoolBusy { pool: pool_name("p"), counts, next, queue });
     }
 
     async fn a_named_session_is_the_only_one_that_would_do(t) {
@@ -176,7 +177,8 @@ law! {
         let busy = t.acquire(want().named("b").ttl(Span::secs(7))).await.unwrap_err();
         let counts = t.status().await.counts;
         let next = NextRelease { after: TTL, cause: ReleaseCause::Lease };
-        assert_eq!(busy, Refusal::PoolBusy { pool: pool_name("p"), counts, next });
+        let queue = Queue::default();
+        assert_eq!(busy, Refusal::PoolBusy { pool: pool_name("p"), counts, next, queue });
         assert_eq!(t.next().await, "a");
     }
 

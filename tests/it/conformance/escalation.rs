@@ -3,7 +3,7 @@
 
 use telegate::pool::{
     CoolDown, Effect, Enqueued, Escalation, Escalations, NextRelease, Patience, Policy, PoolMode,
-    Priority, Refusal, ReleaseCause, SessionState, Span, Ticket, verdict::Scope,
+    Priority, Queue, Refusal, ReleaseCause, SessionState, Span, Ticket, verdict::Scope,
 };
 
 use super::{TICK, sum};
@@ -152,7 +152,7 @@ law! {
         let refusal = t.acquire(want().calling(SEARCH)).await.unwrap_err();
         let (pool, counts) = (pool_name("p"), t.status().await.counts);
         let next = NextRelease { after: Span::secs(600), cause: ReleaseCause::CoolDown };
-        assert_eq!(refusal, Refusal::PoolFloodWait { pool, counts, next });
+        assert_eq!(refusal, Refusal::PoolFloodWait { pool, counts, next, queue: Queue::default() });
         assert_eq!(t.explain(want().calling(SEARCH)).await, Err(refusal));
         assert!(t.acquire(want().named("c").calling(SEARCH)).await.is_err());
         // The session itself is well, and its lease lists no brake.
@@ -189,11 +189,13 @@ law! {
         let counts = t.status().await.counts;
         let refusal = t.acquire(want().calling(SEARCH)).await.unwrap_err();
         let flood_end = next(Span::secs(650), ReleaseCause::CoolDown);
-        let wait = Refusal::PoolFloodWait { pool: pool.clone(), counts, next: flood_end };
+        let queue = Queue::default();
+        let wait = Refusal::PoolFloodWait { pool: pool.clone(), counts, next: flood_end, queue };
         assert_eq!(refusal, wait);
         let refusal = t.acquire(want().named("c").calling(SEARCH)).await.unwrap_err();
         let lease_end = next(Span::secs(700), ReleaseCause::Lease);
-        let busy = Refusal::PoolBusy { pool: pool.clone(), counts, next: lease_end };
+        let queue = Queue::default();
+        let busy = Refusal::PoolBusy { pool: pool.clone(), counts, next: lease_end, queue };
         assert_eq!(refusal, busy);
         t.renew_for(&lease, Span::secs(60)).await.unwrap();
         t.release(&lease).await.unwrap();
@@ -201,7 +203,8 @@ law! {
         let counts = t.status().await.counts;
         let refusal = t.acquire(want().calling(SEARCH).about("chat")).await.unwrap_err();
         let brake_end = next(Span::secs(600), ReleaseCause::CoolDown);
-        assert_eq!(refusal, Refusal::PoolFloodWait { pool, counts, next: brake_end });
+        let queue = Queue::default();
+        assert_eq!(refusal, Refusal::PoolFloodWait { pool, counts, next: brake_end, queue });
     }
 
     async fn of_two_brakes_the_later_counts_and_each_never_shortens(t) {

@@ -1,13 +1,13 @@
 //! Why there is no lease: each no, its facts, and which comes first.
 
-use telegate::pool::{NextRelease, Policy, PoolMode, Refusal, ReleaseCause, Selector, Span};
+use telegate::pool::{NextRelease, Policy, PoolMode, Queue, Refusal, ReleaseCause, Selector, Span};
 
 use super::{TICK, TTL, no_pool};
 use crate::harness::stage::{Stage, labelled, name, pool_name, want, why};
 
 async fn busy(t: &Stage, after: Span, cause: ReleaseCause) -> Refusal {
     let (pool, counts) = (pool_name("p"), t.status().await.counts);
-    Refusal::PoolBusy { pool, counts, next: NextRelease { after, cause } }
+    Refusal::PoolBusy { pool, counts, next: NextRelease { after, cause }, queue: Queue::default() }
 }
 
 async fn depleted(t: &Stage) -> Refusal {

@@ -10,14 +10,14 @@ use telegate::{
         Ask, Departure, Enqueued, Holder, LeaseId, Patience, Policy, PoolMode, Priority, Refusal,
         RequestTag, Revocation, Selector, SessionChange, Span, Target, Ticket, Time,
     },
-    store::{Notice, Notices},
+    store::{Error, Notice, Notices},
 };
 
 use crate::harness::{
     eventually,
     stage::{
         Answer, BEGINNING, POOL, Stage, key, labelled, lawful, lease_id, name, pool_name, secret,
-        why,
+        want, why,
     },
 };
 
@@ -117,6 +117,18 @@ impl Room<'_> {
                 let queue = stage.status().await.queue;
                 let oldest = queue.oldest_wait.map_or("nobody".into(), |wait| wait.to_string());
                 format!("{} wait, {oldest}", queue.waiters)
+            }
+            "estimate" => {
+                let status = stage.status().await;
+                let pace = status.queue.pace.map_or("none".into(), |pace| pace.to_string());
+                let wait = status.estimated_wait().map_or("unknown".into(), |it| it.to_string());
+                if let Err(Error::Refused(refusal)) =
+                    stage.store.explain(&pool, want().ask(|| secret(0))).await
+                    && let Refusal::PoolBusy { queue, .. } = *refusal
+                {
+                    assert_eq!(queue, status.queue, "a refusal tells the same");
+                }
+                format!("pace {pace}, {wait}")
             }
             "renew" => {
                 let lease = &self.leases[words[2]];
@@ -489,5 +501,40 @@ law! {
          wait k d for:100s -> place 2 of 2, due 30s
          tick 30s
          acquire k e -> busy, next in 2s by Lease handed c handed d").await;
+    }
+
+    async fn a_newcomer_is_told_how_long_it_would_wait_by_the_pace_of_late(t) {
+        play_table(t, "add alice
+         estimate -> pace none, 0s
+         acquire k a -> alice until 60s
+         tick 10s
+         estimate -> pace none, 50s
+         wait k b for:100s -> place 1 of 1, due 50s
+         wait k c for:100s -> place 2 of 2, due 50s
+         estimate -> pace none, 150s
+         tick 6s
+         release k a -> Released handed b
+         collect b -> alice until 76s
+         estimate -> pace 6s, 12s
+         tick 14s
+         estimate -> pace 14s, 28s
+         release k b -> Released handed c
+         estimate -> pace none, 2s
+         collect c -> alice until 90s
+         tick 20s
+         estimate -> pace none, 40s
+         wait k d for:100s -> place 1 of 1, due 40s
+         wait k e for:100s -> place 2 of 2, due 40s
+         wait k f for:100s -> place 3 of 3, due 40s
+         tick 8s
+         release k c -> Released handed d
+         collect d -> alice until 118s
+         tick 16s
+         release k d -> Released handed e
+         estimate -> pace 9s, 18s
+         leave f
+         leave e
+         invalidate alice -> dead
+         estimate -> pace none, unknown").await;
     }
 }

@@ -1,7 +1,7 @@
 //! When something that would do comes free: the true soonest time, and what it waits for.
 
 use telegate::pool::{
-    Escalations, NextRelease, Policy, PoolState, Refusal, ReleaseCause, SETTLE_LIMIT, Span,
+    Escalations, NextRelease, Policy, PoolState, Queue, Refusal, ReleaseCause, SETTLE_LIMIT, Span,
     WALK_LIMIT,
 };
 
@@ -30,8 +30,12 @@ async fn waits(t: &Stage, want: Want, after: Span, cause: ReleaseCause) {
     let (pool, counts) = (pool_name("p"), t.status().await.counts);
     let next = NextRelease { after, cause };
     let refusal = match cause {
-        ReleaseCause::CoolDown => Refusal::PoolFloodWait { pool, counts, next },
-        ReleaseCause::Lease | ReleaseCause::Rest => Refusal::PoolBusy { pool, counts, next },
+        ReleaseCause::CoolDown => {
+            Refusal::PoolFloodWait { pool, counts, next, queue: Queue::default() }
+        }
+        ReleaseCause::Lease | ReleaseCause::Rest => {
+            Refusal::PoolBusy { pool, counts, next, queue: Queue::default() }
+        }
     };
     assert_eq!(t.explain(want.clone()).await, Err(refusal.clone()), "{want:?}");
     assert_eq!(t.acquire(want).await, Err(refusal));

@@ -90,7 +90,7 @@ end
 local function busy(at, cause)
   local after_ms, what = after(at, cause)
   local tag = what == 'cool_down' and 'pool_flood_wait' or 'pool_busy'
-  return { tag, counts(), after_ms, what }
+  return { tag, counts(), after_ms, what, queue() }
 end
 
 -- The session that an ask gets, or a refusal.

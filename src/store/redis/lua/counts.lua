@@ -21,6 +21,21 @@ local function counts()
   return { total, free, leased, resting, flood_wait, suspect, invalid }
 end
 
+-- Who waits: how many, for how long the first or -1, and in what time one of them is served or -1.
+local function queue()
+  local waiters, oldest = redis.call('ZCARD', ARRIVALS), -1
+  local turns = redis.call('HMGET', TURNS, '#pace', '#since')
+  local pace = tonumber(turns[1] or -1)
+  if waiters > 0 then
+    local first = redis.call('ZRANGE', ARRIVALS, '0', '0')[1]
+    oldest = now - cmsgpack.unpack(redis.call('HGET', WAITERS, 't' .. first)).since
+    if pace >= 0 then
+      pace = math.max(pace, now - tonumber(turns[2]))
+    end
+  end
+  return waiters, oldest, pace
+end
+
 -- The lists of sessions that will be free, each with what ends then, in the order in which they win
 -- when they are equally soon.
 local COMING = { { RESTS, 'rest' }, { LEASES, 'lease' }, { FLOODS, 'cool_down' } }

@@ -5,7 +5,7 @@
 --         2 how it waits, packed: {ticket, wait, class, channel, demand,
 --           selector}; the selector as people write it
 -- returns as acquire.lua, or {waiting, now, position, how many wait, due in or -1}
--- refuses as acquire.lua · {wait_queue_full, how many wait, how many may}
+-- refuses as acquire.lua · {wait_queue_full, how many wait, how many may, and as pool_busy}
 
 -- How many leases are looked at.
 local MOST_LEASES = 256
@@ -65,7 +65,7 @@ else
   local waiters, most = redis.call('ZCARD', PATIENCE), pool.policy.max_waiters
   local has_line = redis.call('HEXISTS', LINES, line) == 1
   if waiters >= most or not has_line and redis.call('HLEN', LINES) >= MAX_LINES then
-    return { 'wait_queue_full', waiters, most }
+    return { 'wait_queue_full', waiters, most, unpack(answer, 2) }
   end
 end
 join({

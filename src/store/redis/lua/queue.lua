@@ -58,6 +58,7 @@ local function join(waiter)
     redis.call('HSET', WAITERS, 'r' .. waiter.key .. '\0' .. waiter.request, waiter.ticket)
   end
   redis.call('ZADD', PATIENCE, waiter.deadline, waiter.ticket)
+  redis.call('HSETNX', TURNS, '#since', now)
   if not waiter.absent then
     redis.call('ZADD', ARRIVALS, waiter.seq, waiter.ticket)
     redis.call('ZADD', LINE, 0, member_of(waiter))
@@ -150,6 +151,13 @@ local function next_for(name, standing)
   return best and best.ticket
 end
 
+-- In what time a waiter is served on the average of late, when one is served now.
+local function pace_now()
+  local turns = redis.call('HMGET', TURNS, '#pace', '#since')
+  local took = now - tonumber(turns[2])
+  return turns[1] and math.floor((7 * tonumber(turns[1]) + took) / 8) or took
+end
+
 -- Hands a session to whose turn it is. A waiter whose broker hears nothing any more is dropped.
 local function offer(name)
   local standing = read_standing(name)
@@ -166,7 +174,7 @@ local function offer(name)
     if redis.call('PUBLISH', waiter.channel, ticket) > 0 then
       if redis.call('ZCARD', PATIENCE) > 0 then
         local turn = redis.call('HINCRBY', TURNS, '#turn', 1)
-        redis.call('HSET', TURNS, 'k' .. waiter.key, turn)
+        redis.call('HSET', TURNS, 'k' .. waiter.key, turn, '#pace', pace_now(), '#since', now)
       end
       grant(cmsgpack.unpack(waiter.ask), name, HAND_OVER)
       return true

@@ -16,13 +16,10 @@ end
 -- The answer of every verb that shows a pool.
 local function pool_view()
   settle()
+  serve_waiters()
   local at, cause = soonest_of(COMING)
   local answer = { 'pool', now, shown_record(), counts(), after(at, cause) }
-  answer[7], answer[8] = redis.call('ZCARD', ARRIVALS), -1
-  local first = redis.call('ZRANGE', ARRIVALS, '0', '0')[1]
-  if first then
-    answer[8] = now - cmsgpack.unpack(redis.call('HGET', WAITERS, 't' .. first)).since
-  end
+  answer[7], answer[8], answer[9] = queue()
   for _, packed in ipairs(redis.call('HVALS', BRAKES)) do
     answer[#answer + 1] = packed
   end

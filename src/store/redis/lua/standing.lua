@@ -35,7 +35,8 @@
 --   patience  ZSET    tickets of all waiters by the end of their wait
 --   turns     HASH    "k" and a key -> the hand-over at which it was last served; "#turn" and
 --                     "#seq", the last numbers; "#due", when all brokers know that something is
---                     due
+--                     due; "#pace", in how many ms a waiter is served of late; "#since", when
+--                     the last was served, or the line began to form
 --   trail     HASH    name -> what was done to the session: "next number, how many\0", and the
 --                     events, each packed, the oldest first
 --

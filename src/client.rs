@@ -1,10 +1,17 @@
-//! The Rust client: typed calls to a broker, and its errors with all that they carry.
+//! The Rust client: typed calls to a broker, its errors with all that they carry, and leases that
+//! keep themselves ([`Client::lend`]).
+
+mod guard;
+mod lend;
+mod upkeep;
+mod watch;
 
 use std::{
     collections::BTreeMap,
     error::Error as _,
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,13 +23,19 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{self, Certificate, Channel, ClientTlsConfig, Identity},
 };
-use tonic_types::StatusExt as _;
+use tonic_types::{RetryInfo, StatusExt as _};
 
+use self::upkeep::Upkeep;
 use crate::proto::v1::{
     self, ErrorReason, session_admin_client::SessionAdminClient,
     session_pool_client::SessionPoolClient,
 };
 
+pub use self::{
+    guard::{LeaseGuard, Loss},
+    lend::{LendError, NoSessionAvailable},
+    watch::PoolWatch,
+};
 pub use tonic::Code;
 
 /// How long a connection may take to come about.
@@ -136,6 +149,7 @@ pub struct Client {
     pool: SessionPoolClient<Keyed>,
     admin: SessionAdminClient<Keyed>,
     address: String,
+    upkeep: Arc<Upkeep>,
 }
 
 type Keyed = InterceptedService<Channel, Key>;
@@ -173,6 +187,7 @@ impl Client {
             pool: SessionPoolClient::with_interceptor(channel.clone(), Key(key.clone())),
             admin: SessionAdminClient::with_interceptor(channel, Key(key)),
             address,
+            upkeep: Arc::default(),
         })
     }
 
@@ -336,7 +351,7 @@ impl Refused {
             reason: ErrorReason::from_str_name(&format!("ERROR_REASON_{reason_name}")),
             reason_name,
             message: status.message().to_owned(),
-            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            retry_after: retry_after(details.retry_info(), pushback(status)),
             metadata: metadata.into_iter().collect(),
             violations: fields
                 .map(|v| Violation { subject: v.field, description: v.description })
@@ -346,6 +361,22 @@ impl Refused {
             help: details.help().and_then(|help| help.links.first()).map(|link| link.url.clone()),
         }
     }
+}
+
+/// The trailer that tells when to retry: milliseconds, or negative for never.
+fn pushback(status: &Status) -> Option<i64> {
+    status.metadata().get("grpc-retry-pushback-ms")?.to_str().ok()?.parse().ok()
+}
+
+/// When to try again: as `RetryInfo` says, or the trailer where something on the way has lost that.
+/// A negative trailer means never, whatever else is said.
+fn retry_after(info: Option<&RetryInfo>, pushback: Option<i64>) -> Option<Duration> {
+    let pushback = pushback.map(u64::try_from);
+    if matches!(pushback, Some(Err(_))) {
+        return None;
+    }
+    let told = info.and_then(|info| info.retry_delay);
+    told.or(pushback.and_then(Result::ok).map(Duration::from_millis))
 }
 
 fn key_value(key: &str) -> Result<MetadataValue<Ascii>, Error> {
@@ -407,4 +438,21 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         error = source;
     }
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_taken_from_either_place_and_never_is_never() {
+        let info = RetryInfo::new(Some(Duration::from_secs(2)));
+        let two = Some(Duration::from_secs(2));
+        assert_eq!(retry_after(Some(&info), Some(1500)), two);
+        assert_eq!(retry_after(Some(&info), None), two);
+        assert_eq!(retry_after(None, Some(1500)), Some(Duration::from_millis(1500)));
+        assert_eq!(retry_after(Some(&info), Some(-1)), None);
+        assert_eq!(retry_after(None, Some(-1)), None);
+        assert_eq!(retry_after(None, None), None);
+    }
 }

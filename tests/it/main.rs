@@ -7,6 +7,7 @@ mod auth;
 mod broker;
 mod chaos;
 mod cli;
+mod client;
 mod config;
 mod conformance;
 mod crowd;

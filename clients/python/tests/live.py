@@ -84,7 +84,7 @@ def a_pool_lends_each_session_once(pool: Pool) -> None:
             check("the epoch is set", lease.epoch > 0, True)
             check("repr hides the lease id", lease.id in repr(lease), False)
         busy(pool, error, len(leases))
-        renew_and_release(leases[0])
+        renew_and_release(pool, leases[0])
     check("all sessions are free again", pool.status().counts.free, free)
 
 
@@ -102,12 +102,16 @@ def busy(pool: Pool, error: TelegateError, leased: int) -> None:
     check("busy: the request has an id", error.request_id != "", True)
 
 
-def renew_and_release(lease: Lease) -> None:
+def renew_and_release(pool: Pool, lease: Lease) -> None:
     before = lease.expire_time
     lease.renew(timedelta(seconds=120))
     print(f"renewed: {lease!r} for {lease.ttl}")
     check("renewed: the TTL is as wished", lease.ttl, timedelta(seconds=120))
     check("renewed: the end has moved", lease.expire_time - before > timedelta(seconds=30), True)
+
+    asked = session_pool_pb2.KeepAliveRequest(lease_ids=[lease.id, lease.id])
+    kept = [answer.WhichOneof("event") for answer in pool.keep_alive([asked])]
+    check("kept alive: each lease is answered once", kept, ["renewed"])
 
     first, second = lease.release().outcome, lease.release().outcome
     print(f"released: outcome {first}, again: outcome {second}")

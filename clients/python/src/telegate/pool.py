@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -81,6 +81,16 @@ class Pool:
         """Counts the pool's sessions by state."""
         request = session_pool_pb2.GetPoolStatusRequest(pool=self.name)
         return self._call(self._stub.GetPoolStatus, request).status
+
+    def keep_alive(
+        self, requests: Iterable[session_pool_pb2.KeepAliveRequest]
+    ) -> Iterator[session_pool_pb2.KeepAliveResponse]:
+        """Renews the leases that the requests name, for as long as those come, and tells at once
+        when one is lost. A thread of its own reads `requests`. Raises TelegateError."""
+        try:
+            yield from self._stub.KeepAlive(iter(requests), metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise TelegateError.from_rpc(error) from error
 
     def close(self) -> None:
         """Closes the connection. Releases nothing."""

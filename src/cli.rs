@@ -21,6 +21,7 @@ mod renew;
 mod report;
 mod restore;
 mod revoke;
+mod run;
 mod serve;
 mod session;
 mod span;
@@ -28,6 +29,8 @@ mod status;
 mod sync;
 mod telegram_error;
 mod version;
+mod waiters;
+mod watch;
 mod why;
 
 use std::process::ExitCode;
@@ -54,6 +57,7 @@ Exit codes:
   74  a file cannot be read or written, or the store's file is damaged
   75  refused for now; the error tells when to try again
   77  the API key is missing, unknown, or not enough
+  79  the lease of a command was lost; `telegate run --help` has more codes of its own
 
 With --json, results go to stdout and errors of files and brokers to stderr, as JSON.";
 
@@ -76,6 +80,8 @@ enum Word {
     Serve(serve::Args),
     /// Leases a session and prints its credential.
     Acquire(acquire::Args),
+    /// Runs a command under a lease, which is kept for as long as the command runs.
+    Run(run::Args),
     /// Extends a lease, counted from now.
     Renew(renew::Args),
     /// Gives a session back.
@@ -94,6 +100,10 @@ enum Word {
     History(history::Args),
     /// Shows how the pools stand.
     Status(status::Args),
+    /// Shows how a pool stands whenever that changes.
+    Watch(watch::Args),
+    /// Lists the calls that wait for a pool.
+    Waiters(waiters::Args),
     /// Adds sessions from the files and strings of Telegram's libraries.
     Import(import::Args),
     /// Makes a pool equal to a folder of sessions.
@@ -175,6 +185,7 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
     match word {
         Word::Serve(args) => serve::run(args).await?,
         Word::Acquire(args) => acquire::run(args, broker, output).await?,
+        Word::Run(args) => return run::run(args, broker).await,
         Word::Renew(args) => renew::run(args, broker, output).await?,
         Word::Release(args) => release::run(args, broker, output).await?,
         Word::Report(args) => report::run(args, broker, output).await?,
@@ -184,6 +195,8 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Revoke(args) => revoke::run(args, broker, output).await?,
         Word::History(args) => history::run(args, broker, output).await?,
         Word::Status(args) => status::run(args, broker, output).await?,
+        Word::Watch(args) => watch::run(args, broker, output).await?,
+        Word::Waiters(args) => waiters::run(args, broker, output).await?,
         Word::Import(args) => return import::run(args, broker, output).await,
         Word::Sync(args) => return sync::run(args, broker, output).await,
         Word::Pool(word) => pool::run(word, broker, output).await?,

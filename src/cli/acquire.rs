@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::ValueEnum;
 use telegate::proto::v1::{
-    AcquireRequest, AcquireResponse, Credential, CredentialForm, credential::Value,
+    AcquireRequest, AcquireResponse, Credential, CredentialForm, WaitPriority, credential::Value,
 };
 
 use super::{
@@ -32,6 +32,12 @@ pub(crate) struct Args {
     session: String,
     #[command(flatten)]
     use_for: UseFor,
+    /// How long the broker may hold the call until a session is free, for example 5m.
+    #[arg(long, value_parser = span::parse, default_value = "0s", value_name = "SPAN")]
+    wait: Duration,
+    /// Where in the line it stands meanwhile.
+    #[arg(long, value_enum, default_value_t = Class::Normal)]
+    class: Class,
     /// What the lease is for, for people who look at leases.
     #[arg(long, default_value = "", hide_default_value = true)]
     purpose: String,
@@ -61,7 +67,7 @@ pub(crate) struct UseFor {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Form {
+pub(crate) enum Form {
     /// The plain fields.
     Raw,
     /// Telethon's `StringSession`.
@@ -77,6 +83,40 @@ enum Form {
     MtcuteString,
 }
 
+impl Form {
+    pub(crate) const fn on_the_wire(self) -> CredentialForm {
+        match self {
+            Self::Raw => CredentialForm::Unspecified,
+            Self::TelethonString => CredentialForm::TelethonString,
+            Self::PyrogramString => CredentialForm::PyrogramString,
+            Self::GramjsString => CredentialForm::GramjsString,
+            Self::GotdJson => CredentialForm::GotdJson,
+            Self::MtcuteString => CredentialForm::MtcuteString,
+        }
+    }
+}
+
+/// Where in the line a call stands that waits.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Class {
+    /// Before the others.
+    High,
+    /// In order of arrival.
+    Normal,
+    /// Behind the others.
+    Low,
+}
+
+impl Class {
+    pub(crate) const fn on_the_wire(self) -> WaitPriority {
+        match self {
+            Self::High => WaitPriority::High,
+            Self::Normal => WaitPriority::Normal,
+            Self::Low => WaitPriority::Low,
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Only {
     /// The lease id.
@@ -86,14 +126,6 @@ enum Only {
 }
 
 pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(), Failure> {
-    let form = match args.form {
-        Form::Raw => CredentialForm::Unspecified,
-        Form::TelethonString => CredentialForm::TelethonString,
-        Form::PyrogramString => CredentialForm::PyrogramString,
-        Form::GramjsString => CredentialForm::GramjsString,
-        Form::GotdJson => CredentialForm::GotdJson,
-        Form::MtcuteString => CredentialForm::MtcuteString,
-    };
     let request = AcquireRequest {
         pool: args.pool,
         ttl: args.ttl.map(span::to_wire),
@@ -102,9 +134,11 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(
         session: args.session,
         methods: args.use_for.methods,
         peer: args.use_for.peer,
+        wait: Some(args.wait).filter(|wait| !wait.is_zero()).map(span::to_wire),
+        priority: args.class.on_the_wire().into(),
         probe: args.use_for.probe,
         purpose: args.purpose,
-        form: form.into(),
+        form: args.form.on_the_wire().into(),
         ..AcquireRequest::default()
     };
     let granted = broker.connect().await?.acquire(request).await?;
@@ -156,7 +190,7 @@ fn place(credential: Option<&Credential>) -> String {
 }
 
 /// The secret as text: a string as it is, bytes in base64.
-fn credential(credential: Option<&Credential>) -> Result<String, Failure> {
+pub(crate) fn credential(credential: Option<&Credential>) -> Result<String, Failure> {
     match credential.and_then(|credential| credential.value.as_ref()) {
         Some(Value::Text(text)) => Ok(text.clone()),
         Some(Value::Telegram(telegram)) => Ok(BASE64_STANDARD.encode(&telegram.auth_key)),

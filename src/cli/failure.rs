@@ -21,6 +21,9 @@ pub(crate) enum Exit {
     Io = 74,
     Temporary = 75,
     Permission = 77,
+    Lost = 79,
+    CannotRun = 126,
+    NoCommand = 127,
 }
 
 impl From<Exit> for ExitCode {

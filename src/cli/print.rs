@@ -18,13 +18,23 @@ pub(crate) enum Output {
 
 /// Prints a line. A reader that went away, as `head` does, is no failure.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    line_if_read(text).map(drop)
+}
+
+/// Prints a line, and tells whether there is still a reader.
+pub(crate) fn line_if_read(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Io, format!("the output cannot be written: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(Exit::Io, format!("the output cannot be written: {error}"))),
     }
+}
+
+/// Prints a text over the one that was printed last, which had so many lines.
+pub(crate) fn over(lines: usize, text: &str) -> Result<(), Failure> {
+    let back = if lines == 0 { String::new() } else { format!("\x1b[{lines}A\x1b[J") };
+    line(&format!("{back}{text}"))
 }
 
 /// Prints a message of the contract as JSON, in the form that grpcurl prints.
@@ -67,6 +77,11 @@ pub(crate) fn table(
     header: &[&str],
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> Result<(), Failure> {
+    line(&table_text(header, rows))
+}
+
+/// A table as it is printed.
+pub(crate) fn table_text(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     if io::stdout().is_terminal() {
         table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -82,7 +97,7 @@ pub(crate) fn table(
     if !io::stdout().is_terminal() {
         table.column_iter_mut().for_each(|column| _ = column.set_padding((0, 2)));
     }
-    line(&table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// Prints a record: a line per field, those without a value left out.

@@ -64,44 +64,63 @@ pub(crate) async fn list(client: &Client) -> Result<ListPoolsResponse, Failure> 
     }
 }
 
+/// The heads of the columns of a status.
+pub(crate) const HEADER: [&str; 12] = [
+    "POOL",
+    "STATE",
+    "TOTAL",
+    "FREE",
+    "LEASED",
+    "RESTING",
+    "FLOOD WAIT",
+    "SUSPECT",
+    "INVALID",
+    "NEXT FREE",
+    "WAITING",
+    "WAIT",
+];
+
 fn table(pools: impl IntoIterator<Item = PoolStatus>) -> Result<(), Failure> {
-    let header = [
-        "POOL",
-        "STATE",
-        "TOTAL",
-        "FREE",
-        "LEASED",
-        "RESTING",
-        "FLOOD WAIT",
-        "SUSPECT",
-        "INVALID",
-        "NEXT FREE",
-    ];
-    print::table(
-        &header,
-        pools.into_iter().map(|status| {
-            let counts = status.counts.unwrap_or_default();
-            let state = PoolState::try_from(status.state).unwrap_or_default();
-            let mut row = vec![
-                status.pool.clone(),
-                print::value(state.as_str_name(), "POOL_STATE_").to_owned(),
-            ];
-            row.extend(
-                [
-                    counts.total,
-                    counts.free,
-                    counts.leased,
-                    counts.resting,
-                    counts.flood_wait,
-                    counts.suspect,
-                    counts.invalid,
-                ]
-                .map(|count| count.to_string()),
-            );
-            row.push(next_free(&status));
-            row
-        }),
-    )
+    print::table(&HEADER, pools.into_iter().map(|status| row(&status)))
+}
+
+/// A pool's status as a row of a table.
+pub(crate) fn row(status: &PoolStatus) -> Vec<String> {
+    let counts = status.counts.clone().unwrap_or_default();
+    let state = PoolState::try_from(status.state).unwrap_or_default();
+    let mut row =
+        vec![status.pool.clone(), print::value(state.as_str_name(), "POOL_STATE_").to_owned()];
+    row.extend(
+        [
+            counts.total,
+            counts.free,
+            counts.leased,
+            counts.resting,
+            counts.flood_wait,
+            counts.suspect,
+            counts.invalid,
+        ]
+        .map(|count| count.to_string()),
+    );
+    row.extend([next_free(status), waiting(status), wait(status)]);
+    row
+}
+
+/// How many wait, and for how long the first.
+fn waiting(status: &PoolStatus) -> String {
+    match status.oldest_wait.as_ref().map(span::of_wire) {
+        None => "-".to_owned(),
+        Some(waited) => format!("{} since {}", status.waiters, span::show(waited)),
+    }
+}
+
+/// How long an acquire would wait that came now.
+fn wait(status: &PoolStatus) -> String {
+    match status.estimated_wait.as_ref().map(span::of_wire) {
+        None => "-".to_owned(),
+        Some(wait) if wait.is_zero() => "none".to_owned(),
+        Some(wait) => format!("about {}", span::show(wait)),
+    }
 }
 
 fn next_free(status: &PoolStatus) -> String {

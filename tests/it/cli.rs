@@ -8,8 +8,10 @@ mod imports;
 mod leaks;
 mod odd_files;
 mod operators;
+mod run;
 mod store_keys;
 mod syncs;
+mod watch;
 
 use std::{
     ffi::OsStr,
@@ -392,7 +394,7 @@ fn completions_are_printed_for_every_shell() {
 #[test]
 fn the_help_names_every_exit_code_and_warns_of_keys_on_the_command_line() {
     let help = words("--help").done();
-    for code in [0, 1, 64, 65, 69, 70, 74, 75, 77] {
+    for code in [0, 1, 64, 65, 69, 70, 74, 75, 77, 79] {
         assert!(help.contains(&format!("\n  {code:<2}  ")), "{code}: {help}");
     }
     assert!(help.contains("other users of this machine can see it"), "{help}");

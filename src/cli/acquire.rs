@@ -111,7 +111,8 @@ impl Class {
     pub(crate) const fn on_the_wire(self) -> WaitPriority {
         match self {
             Self::High => WaitPriority::High,
-            Self::Normal => WaitPriority::Normal,
+            // What is not said makes the same request as one that says nothing.
+            Self::Normal => WaitPriority::Unspecified,
             Self::Low => WaitPriority::Low,
         }
     }

@@ -48,6 +48,7 @@ mod release;
 mod renewal;
 mod repeats;
 mod reports;
+mod room;
 mod sealing;
 mod standing;
 mod suspicion;

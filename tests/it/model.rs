@@ -123,7 +123,6 @@ async fn the_histories_meet_every_outcome() {
         "Abandoned([Err(LeaseLost",
         "Abandoned([Err(NotHolder",
         "Kept([Ok(Lease",
-        "Kept([Err(PoolDraining",
         "Resealed(Ok(true))",
         "Resealed(Ok(false))",
         "Released(Ok((Released, None)))",

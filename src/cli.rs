@@ -38,6 +38,7 @@ use std::process::ExitCode;
 use clap::{
     ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, parser::ValueSource,
 };
+use telegate::config::{environment, slips};
 use tokio::runtime;
 
 use self::{
@@ -147,7 +148,7 @@ pub(crate) fn parse() -> Result<Cli, ExitCode> {
 fn local_words_call_no_broker(matches: &ArgMatches) -> Result<(), clap::Error> {
     const LOCAL: [&str; 5] = ["serve", "explain", "keys", "version", "completions"];
     let Some((word, matches)) = matches.subcommand() else { return Ok(()) };
-    if word == "keys" && matches.subcommand_name() == Some("rotate-store") {
+    if word == "keys" && matches!(matches.subcommand_name(), Some("rotate-store" | "live")) {
         return Ok(());
     }
     let given = |flag: &&str| matches.value_source(flag) == Some(ValueSource::CommandLine);
@@ -165,6 +166,9 @@ fn local_words_call_no_broker(matches: &ArgMatches) -> Result<(), clap::Error> {
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let Cli { broker, json, word } = cli;
     let output = if json { Output::Json } else { Output::Human };
+    for (name, meant) in slips(&environment()) {
+        eprintln!("warning: {name} is not read; did you mean {meant}?");
+    }
     // One thread for everything: a call is so short that handing it to another thread would cost
     // more than the call; docs/performance.md has the figures.
     let done = runtime::Builder::new_current_thread()

@@ -293,6 +293,8 @@ calls! {
     admin.reseal_sessions: ResealSessionsRequest => ResealSessionsResponse;
     /// Lists the calls that wait for a pool.
     admin.list_waiters: ListWaitersRequest => ListWaitersResponse;
+    /// Lists the API keys that the broker knows.
+    admin.list_keys: ListKeysRequest => ListKeysResponse;
     /// Reads what was done to a session.
     admin.list_session_events: ListSessionEventsRequest => ListSessionEventsResponse;
     /// Lists a pool's running leases.

@@ -4,6 +4,7 @@
 //! told at once.
 
 mod layers;
+mod variables;
 
 use std::{
     collections::BTreeMap,
@@ -15,8 +16,8 @@ use std::{
 
 use thiserror::Error;
 
-pub use self::layers::FIELDS;
 use self::layers::Layers;
+pub use self::{layers::FIELDS, variables::slips};
 use crate::{
     pool::PoolName,
     store::{embedded::Durability, sealed::Sealing},

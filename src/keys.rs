@@ -132,6 +132,32 @@ pub struct Entry {
     /// When it was made, in RFC 3339.
     #[serde(default)]
     pub created: String,
+    /// From when on it is refused, in RFC 3339 and UTC; never, where that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "expiry")]
+    pub expires: Option<Time>,
+}
+
+/// A moment, as the file has it.
+mod expiry {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::pool::Time;
+
+    #[expect(clippy::ref_option, reason = "serde asks for it so")]
+    pub(super) fn serialize<S: Serializer>(at: &Option<Time>, to: S) -> Result<S::Ok, S::Error> {
+        match at {
+            Some(at) => to.serialize_str(&at.to_string()),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Time>, D::Error> {
+        let wrong = "a key expires at a moment such as \"2026-01-31T00:00:00Z\"";
+        let text = String::deserialize(from).map_err(|_| D::Error::custom(wrong))?;
+        Time::parse(&text).map(Some).ok_or_else(|| D::Error::custom(wrong))
+    }
 }
 
 impl Entry {
@@ -139,6 +165,12 @@ impl Entry {
     #[must_use]
     pub fn key_id(&self) -> KeyId {
         KeyId::new(&self.id)
+    }
+
+    /// Whether it is refused at a moment, because it has expired.
+    #[must_use]
+    pub fn is_over(&self, now: Time) -> bool {
+        self.expires.is_some_and(|at| at <= now)
     }
 
     fn fault(&self) -> Option<String> {
@@ -304,8 +336,15 @@ impl KeyFile {
             roles,
             pools,
             created: Time(created_unix_secs.saturating_mul(1000)).to_string(),
+            expires: None,
         });
         Ok((id, Secret(text)))
+    }
+
+    /// Lets a key expire, at a moment in whole seconds. Tells whether there is one.
+    pub fn expire(&mut self, id: &str, at: Time) -> bool {
+        let entry = self.keys.iter_mut().find(|entry| entry.id == id);
+        entry.map(|entry| entry.expires = Some(Time(at.0 / 1000 * 1000))).is_some()
     }
 
     /// Forgets a key. Tells whether there was one.
@@ -321,6 +360,31 @@ impl KeyFile {
         &self.keys
     }
 
+    /// Changes a file, or makes it. Of several that do so at once on this machine, each sees what
+    /// the one before has written.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or written, or would be malformed, or as the change.
+    pub fn edit<T>(
+        path: &Path,
+        change: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let failed = |source| Error::Io { path: path.to_owned(), source };
+        let folder = folder_of(path);
+        fs::create_dir_all(folder).map_err(failed)?;
+        // The folder is what stays when the file is replaced; the lock goes with the handle.
+        let guard = fs::File::open(folder).map_err(failed)?;
+        guard.lock().map_err(failed)?;
+        let mut file = Self::load_or_empty(path)?;
+        let before = file.clone();
+        let done = change(&mut file)?;
+        if file != before {
+            file.save(path)?;
+        }
+        Ok(done)
+    }
+
     /// Writes the file, for its owner only, in one step: a reader sees the old file or the new.
     ///
     /// # Errors
@@ -331,10 +395,7 @@ impl KeyFile {
         let malformed = |fault| Error::Malformed { path: path.to_owned(), fault };
         let body = toml::to_string(self).map_err(|error| malformed(error.to_string()))?;
         Self::parse(&body).map_err(malformed)?;
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         fs::create_dir_all(folder).map_err(failed)?;
         let draft = path.with_extension(format!("{}.tmp", std::process::id()));
         let written = write_private(&draft, &format!("{HEADER}{body}"))
@@ -352,6 +413,13 @@ const HEADER: &str = "\
 # takes changes up within seconds.
 
 ";
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
@@ -372,92 +440,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn one_key() -> (KeyFile, String, Secret) {
-        let mut file = KeyFile::default();
-        let (id, secret) =
-            file.generate("ci", vec![Role::Worker], vec!["*".into()], 1_763_750_000).unwrap();
-        (file, id, secret)
-    }
-
-    #[test]
-    fn a_new_key_is_recognisable_and_found_by_its_text_alone() {
-        let (file, id, secret) = one_key();
-        assert_eq!(secret.reveal().len(), PREFIX.len() + 43);
-        assert!(secret.reveal().starts_with("tg_") && id.starts_with("k-") && id.len() == 10);
-        assert_eq!(file.entries()[0].hash, Hash::of(secret.reveal()));
-        assert_ne!(file.entries()[0].hash, Hash::of(&format!("{}x", secret.reveal())));
-        assert_eq!(file.entries()[0].created, "2025-11-21T18:33:20Z");
-        assert_eq!(format!("{secret:?}"), "(secret)");
-    }
-
-    #[test]
-    fn a_saved_file_reads_back_and_holds_no_key() {
-        let (file, _, secret) = one_key();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/keys.toml");
-        file.save(&path).unwrap();
-        assert_eq!(KeyFile::load(&path).unwrap(), file);
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains(secret.reveal()) && text.contains("sha256:"), "{text}");
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_saved_file_is_for_its_owner_only() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let (file, _, _) = one_key();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys.toml");
-        fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        file.save(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_revoked_key_is_gone_and_revoking_again_says_so() {
-        let (mut file, id, _) = one_key();
-        assert!(file.revoke(&id));
-        assert_eq!(file.entries(), []);
-        assert!(!file.revoke(&id));
-    }
-
-    #[test]
-    fn a_missing_file_is_told_from_a_broken_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys.toml");
-        assert!(matches!(KeyFile::load(&path), Err(Error::Missing(_))));
-        assert_eq!(KeyFile::load_or_empty(&path).unwrap(), KeyFile::default());
-        fs::write(&path, "nonsense").unwrap();
-        assert!(matches!(KeyFile::load_or_empty(&path), Err(Error::Malformed { .. })));
-    }
-
-    #[test]
-    fn every_fault_of_a_file_is_told_without_repeating_its_lines() {
-        let entry = |id: &str, hash: &str, roles: &str, pools: &str| {
-            format!("[[key]]\nid = \"{id}\"\nhash = \"{hash}\"\nroles = {roles}\npools = {pools}\n")
-        };
-        let hash = format!("sha256:{}", "0".repeat(64));
-        let good = entry("k-1", &hash, "[\"worker\"]", "[\"*\"]");
-        assert!(KeyFile::parse(&good).is_ok());
-        let leak = entry("k-1", "tg_secret", "[\"worker\"]", "[\"*\"]");
-        for (text, said) in [
-            (leak, "line 3: a hash is 'sha256:' and 64 hexadecimal digits"),
-            (entry("", &hash, "[\"worker\"]", "[\"*\"]"), "key id ''"),
-            (entry("k-1", &hash, "[]", "[\"*\"]"), "has no roles"),
-            (entry("k-1", &hash, "[\"boss\"]", "[\"*\"]"), "unknown variant `boss`"),
-            (entry("k-1", &hash, "[\"worker\"]", "[]"), "has no pools"),
-            (entry("k-1", &hash, "[\"worker\"]", "[\"De mo\"]"), "'De mo' is not a pool name"),
-            (format!("{good}{good}"), "the key id k-1 is there twice"),
-            ("[[kee]]".into(), "unknown field `kee`"),
-        ] {
-            let fault = KeyFile::parse(&text).expect_err(&text);
-            assert!(fault.contains(said), "{fault}");
-            assert!(!fault.contains("tg_secret"), "{fault}");
-        }
-    }
-}
+mod tests;

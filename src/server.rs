@@ -108,8 +108,8 @@ pub async fn serve(
     let mut reporter = tonic_health::server::HealthReporter::new();
     health::live(&reporter).await;
     health::tell(&reporter, Health::Down).await;
-    let (transport, services) =
-        stack(&config, gate.clone(), store.clone(), reporter.clone(), &metrics)?;
+    let services = Services { store: store.clone(), keys: keys.clone(), metrics: metrics.clone() };
+    let (transport, services) = stack(&config, gate.clone(), services, reporter.clone())?;
     let _page = scraped.map(|listener| {
         Task(tokio::spawn(metrics::serve(listener, metrics.clone(), store.clone())))
     });
@@ -152,15 +152,22 @@ pub async fn serve(
 /// What brings calls in from the sockets, and past the edge.
 type Transport = Server<Stack<EdgeLayer, NoLayer>>;
 
+/// What the services work with.
+struct Services {
+    store: Arc<dyn Store>,
+    keys: Arc<Keys>,
+    metrics: Arc<Metrics>,
+}
+
 /// Everything that a call passes, from the socket to the handlers.
 fn stack(
     config: &ServerConfig,
     gate: Arc<Gate>,
-    store: Arc<dyn Store>,
+    services: Services,
     reporter: tonic_health::server::HealthReporter,
-    metrics: &Arc<Metrics>,
 ) -> Result<(Transport, Fork<SessionPoolServer<PoolService>>), Error> {
     let limits = &config.limits;
+    let Services { store, keys, metrics } = services;
     let mut server = Server::builder()
         .max_concurrent_streams(limits.max_streams)
         .http2_keepalive_interval(Some(limits.keepalive_interval))
@@ -178,9 +185,9 @@ fn stack(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
-    let pool = SessionPoolServer::new(PoolService::new(store.clone(), metrics.clone()))
+    let pool = SessionPoolServer::new(PoolService::new(store.clone(), metrics))
         .max_decoding_message_size(limits.max_message);
-    let admin = SessionAdminServer::new(AdminService::new(store))
+    let admin = SessionAdminServer::new(AdminService::new(store, keys))
         .max_decoding_message_size(limits.max_message);
     let others = Routes::new(admin)
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))

@@ -30,10 +30,15 @@ pub(crate) struct Demo {
     key: String,
     key_file: PathBuf,
     /// Gone with the demo.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Demo {
+    /// The folder that goes with the demo, if it has one.
+    pub(crate) fn temporary(&self) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.path().to_owned())
+    }
+
     /// Chooses a temporary store unless one was named, and makes a worker's key beside it.
     pub(crate) fn prepare(config: &mut Config, default: &Config) -> Result<Self, Failure> {
         if config.server.tls.is_some() {
@@ -69,7 +74,7 @@ impl Demo {
             .map_err(|error| cannot_write(&place, &error))?;
         let key = worker_key(&keys, &key_file)?;
         config.server.keys = Some(keys);
-        Ok(Self { key, key_file, _folder: folder })
+        Ok(Self { key, key_file, folder })
     }
 
     /// Makes the pool and its sessions, where they are missing.

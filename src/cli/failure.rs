@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, process::ExitCode};
 use serde::Serialize;
 use telegate::{
     client::{Error, Kind, Refused},
+    keys::Role,
     proto::v1::ErrorReason,
 };
 
@@ -49,6 +50,21 @@ impl Failure {
     /// Adds what to do about it.
     pub(crate) fn next(self, step: impl Into<String>) -> Self {
         Self { next: Some(step.into()), ..self }
+    }
+
+    /// Names the role that the whole word needs, where a step of it was refused for want of a
+    /// lesser one.
+    pub(crate) fn needing(mut self, role: Role) -> Self {
+        if let Some(lacking) = self.lacking() {
+            self.message =
+                self.message.replace(&format!("role {lacking}"), &format!("role {role}"));
+        }
+        self
+    }
+
+    /// The role for want of which it was refused.
+    pub(crate) fn lacking(&self) -> Option<String> {
+        self.refused.as_ref()?.metadata.get("role").cloned()
     }
 
     pub(crate) fn exit(&self) -> Exit {

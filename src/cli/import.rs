@@ -10,6 +10,7 @@ use telegate::{
     client::Client,
     credential::Passcode,
     inventory::{Held, Naming, Phones, Sidecars, Sources, Ways},
+    keys::Role,
     pool::{
         Fingerprint, LABEL_KEY_RULE, LABEL_VALUE_RULE, PoolName, SessionName, is_label_key,
         is_label_value,
@@ -113,7 +114,8 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<E
     let mut naming = Naming::new(&args.name_prefix);
     if let Some(client) = &client {
         // Better one error here than one for each file.
-        client.get_pool(GetPoolRequest { pool: args.pool.clone() }).await?;
+        let looked = client.get_pool(GetPoolRequest { pool: args.pool.clone() }).await;
+        looked.map_err(|error| Failure::from(error).needing(Role::Admin))?;
         hold_all(&mut naming, client, &args.pool).await?;
     }
     let labels: BTreeMap<_, _> = args.label.iter().cloned().collect();

@@ -1,6 +1,8 @@
 //! `telegate serve`.
 
-use std::{fmt::Write as _, future::ready, io, net::SocketAddr, path::PathBuf, process, sync::Arc};
+use std::{
+    fmt::Write as _, fs, future::ready, io, net::SocketAddr, path::PathBuf, process, sync::Arc,
+};
 
 use telegate::{
     clock::Clock,
@@ -20,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    demo,
+    demo::Demo,
     failure::{Exit, Failure},
     print,
 };
@@ -51,8 +53,8 @@ pub(crate) struct Args {
     /// The file with the API keys. Without one everybody may do everything, on loopback only.
     #[arg(long, value_name = "FILE")]
     keys: Option<String>,
-    /// A configuration file; flags and `TELEGATE_…` variables win over it.
-    #[arg(long, env = "TELEGATE_CONFIG", value_name = "FILE")]
+    /// A configuration file; flags and `TELEGATE_…` variables win over it [env: `TELEGATE_CONFIG`].
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where Prometheus finds the metrics, without TLS and keys [default: nowhere].
     #[arg(long, value_name = "ADDRESS")]
@@ -105,13 +107,15 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     };
     let wrong = |faults: telegate::config::Faults| Failure::new(Exit::Usage, faults.to_string());
     let environment = environment();
-    let mut config = Config::load(args.config.as_deref(), &environment, &flags).map_err(wrong)?;
+    let named = environment.get("TELEGATE_CONFIG").filter(|path| !path.is_empty());
+    let file = args.config.or_else(|| named.map(PathBuf::from));
+    let mut config = Config::load(file.as_deref(), &environment, &flags).map_err(wrong)?;
     telemetry::init(&config.log, config.log_format)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let shutdown = Shutdown::new()?;
     let demo = if config.demo {
         let default = Config::from_toml("", &environment).map_err(wrong)?;
-        Some(demo::Demo::prepare(&mut config, &default)?)
+        Some(Demo::prepare(&mut config, &default)?)
     } else {
         None
     };
@@ -130,7 +134,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         said += &demo.lines(address)?;
     }
     let listeners = Listeners { calls: listener, metrics: metrics.map(|(listener, _)| listener) };
-    let serving = server::serve(listeners, Arc::clone(&store), config.server, shutdown.asked());
+    let serving = server::serve(
+        listeners,
+        Arc::clone(&store),
+        config.server,
+        shutdown.asked(demo.as_ref().and_then(Demo::temporary)),
+    );
     tokio::pin!(serving);
     let served = tokio::select! {
         biased;
@@ -238,11 +247,15 @@ impl Shutdown {
         })
     }
 
-    /// Waits for the first, and leaves somebody to wait for the second.
-    async fn asked(mut self) {
+    /// Waits for the first, and leaves somebody to wait for the second, who takes the folder of a
+    /// demo away.
+    async fn asked(mut self, folder: Option<PathBuf>) {
         self.one().await;
         tokio::spawn(async move {
             self.one().await;
+            if let Some(folder) = folder {
+                let _ = fs::remove_dir_all(folder);
+            }
             process::exit(CUT_SHORT);
         });
     }

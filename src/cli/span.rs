@@ -21,6 +21,16 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| "it is too long".to_owned())
 }
 
+/// Reads the same, and whole days: `30d`, for clap.
+pub(crate) fn parse_with_days(text: &str) -> Result<Duration, String> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    let Some(days) = days else {
+        return parse(text).map_err(|_| format!("{FORM}, or whole days such as 30d"));
+    };
+    let secs = days.checked_mul(86_400).ok_or_else(|| "it is too long".to_owned())?;
+    Ok(Duration::from_secs(secs))
+}
+
 /// As the contract wants it.
 pub(crate) fn to_wire(span: Duration) -> wire::Duration {
     wire::Duration {
@@ -72,6 +82,15 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!(parse("9999999999999999999h"), Err("it is too long".to_owned()));
+    }
+
+    #[test]
+    fn days_are_read_where_they_are_asked_for() {
+        assert_eq!(parse_with_days("30d"), Ok(Duration::from_secs(2_592_000)));
+        assert_eq!(parse_with_days("12h"), parse("12h"));
+        for bad in ["d", "1.5d", "-1d", "30", "99999999999999999999d"] {
+            assert!(parse_with_days(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -55,7 +55,13 @@ pub(crate) async fn list(client: &Client) -> Result<ListPoolsResponse, Failure> 
     let mut all = ListPoolsResponse::default();
     let mut page_token = String::new();
     loop {
-        let page = client.list_pools(ListPoolsRequest { page_size: PAGE, page_token }).await?;
+        let page = client.list_pools(ListPoolsRequest { page_size: PAGE, page_token }).await;
+        let page = page.map_err(|error| match Failure::from(error) {
+            lacks if lacks.lacking().is_some() => {
+                lacks.next("name one pool, which a worker's key may see: `telegate status POOL`")
+            }
+            other => other,
+        })?;
         all.pools.extend(page.pools);
         page_token = page.next_page_token;
         if page_token.is_empty() {

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     Config, Environment, Faults, Limits, LogFormat, Overrides, ServerConfig, StoreAddress,
-    SyncFolder, Tls, without_password,
+    SyncFolder, Tls, variables::variable, without_password,
 };
 use crate::{
     pool::PoolName,
@@ -113,7 +113,7 @@ impl Layers {
 
     pub(super) fn lay_environment(&mut self, environment: &Environment) {
         for field in FIELDS {
-            let name = format!("TELEGATE_{}", field.replace('.', "_").to_uppercase());
+            let name = variable(field);
             if let Some(text) = environment.get(&name) {
                 self.lay(field, text.clone(), name);
             }

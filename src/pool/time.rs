@@ -18,6 +18,18 @@ pub struct Time(pub u64);
 pub struct Span(pub u64);
 
 impl Time {
+    /// Reads a moment as it is displayed, in UTC and whole seconds: `2025-11-21T18:33:20Z`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let secs = days(year, month, day)? * 86_400 + hour * 3600 + minute * 60 + second;
+        let time = Self(secs * 1000);
+        // What is not written as it would be displayed is no moment, such as 31 February.
+        (time.to_string() == text).then_some(time)
+    }
+
     /// How long it is from `now` until this moment; zero when it is past.
     #[must_use]
     pub fn since(self, now: Self) -> Span {
@@ -109,6 +121,16 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
+/// The day of a date, counted from the Unix epoch; none before it.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let (year, from_march) =
+        if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * from_march + 2) / 5 + day;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    days.checked_sub(719_469)
+}
+
 /// Seconds with as many decimals as it needs: `12.5s`.
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,6 +167,28 @@ mod tests {
                 "2100-01-01T00:00:00.050Z",
             ]
         );
+    }
+
+    #[test]
+    fn a_time_is_read_as_it_is_printed_and_no_other_way() {
+        for millis in [0, 951_782_400_000, 1_763_750_000_000, 4_102_444_800_000] {
+            assert_eq!(Time::parse(&Time(millis).to_string()), Some(Time(millis)));
+        }
+        for bad in [
+            "",
+            "2025-11-21",
+            "2025-11-21T18:33:20",
+            "2025-11-21 18:33:20Z",
+            "2025-02-29T00:00:00Z",
+            "2025-13-01T00:00:00Z",
+            "2025-00-01T00:00:00Z",
+            "2025-01-01T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "+025-01-01T00:00:00Z",
+            "2025-11-21T18:33:2äZ",
+        ] {
+            assert_eq!(Time::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,8 +14,9 @@ use http::{HeaderMap, header::AUTHORIZATION};
 
 use super::{Error, status::Fault};
 use crate::{
+    clock::Clock,
     keys::{self, ALL_POOLS, Entry, Hash, KeyFile, Role},
-    pool::{KeyId, PoolName},
+    pool::{KeyId, PoolName, Time},
 };
 
 /// How often the key file is looked at.
@@ -34,6 +38,16 @@ pub(super) enum Pools {
     All,
     /// These, whether or not they exist.
     Named(BTreeSet<PoolName>),
+}
+
+impl Pools {
+    fn are_within(&self, others: &Self) -> bool {
+        match (self, others) {
+            (_, Self::All) => true,
+            (Self::All, Self::Named(_)) => false,
+            (Self::Named(names), Self::Named(others)) => names.is_subset(others),
+        }
+    }
 }
 
 impl Principal {
@@ -90,6 +104,8 @@ pub(super) enum Keys {
         path: PathBuf,
         /// What it said when it was last in order.
         ring: RwLock<Ring>,
+        /// By which keys expire.
+        clock: Clock,
     },
 }
 
@@ -101,18 +117,18 @@ impl Keys {
         if file.entries().is_empty() {
             return Err(Error::NoKeys(path));
         }
-        let ring = RwLock::new(Ring::new(file));
-        Ok(Self::File { path, ring })
+        let ring = RwLock::new(Ring::new(file, &HashMap::new()));
+        Ok(Self::File { path, ring, clock: Clock::system() })
     }
 
     /// Tells who calls.
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Principal>, Fault> {
         match self {
             Self::Open(anonymous) => Ok(anonymous.clone()),
-            Self::File { ring, .. } => {
+            Self::File { ring, clock, .. } => {
                 let key = presented(headers).ok_or(Fault::KeyMissing)?;
                 let ring = ring.read().unwrap_or_else(PoisonError::into_inner);
-                ring.find(key).ok_or(Fault::KeyInvalid)
+                ring.find(key, clock.now()).ok_or(Fault::KeyInvalid)
             }
         }
     }
@@ -121,17 +137,33 @@ impl Keys {
     pub(super) fn still_admit(&self, principal: &Principal) -> bool {
         match self {
             Self::Open(_) => true,
-            Self::File { ring, .. } => {
+            Self::File { ring, clock, .. } => {
                 let ring = ring.read().unwrap_or_else(PoisonError::into_inner);
-                ring.index.values().any(|(_, known)| **known == *principal)
+                ring.admits(principal, clock.now())
             }
         }
+    }
+
+    /// The keys that there are and that a caller may see, by id: those that may use no pool which
+    /// it may not. With each, when it was used last, as far as this broker has seen.
+    pub(super) fn seen_by(&self, caller: &Principal) -> Vec<(Entry, Option<Time>)> {
+        let Self::File { ring, .. } = self else { return Vec::new() };
+        let ring = ring.read().unwrap_or_else(PoisonError::into_inner);
+        let mut seen: Vec<_> = ring
+            .file
+            .entries()
+            .iter()
+            .filter(|entry| Principal::of(entry).pools.are_within(&caller.pools))
+            .map(|entry| (entry.clone(), ring.last_use(entry)))
+            .collect();
+        seen.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+        seen
     }
 
     /// Takes changes of the file up, for ever. A file that is broken or gone keeps the old keys:
     /// a slip in an editor must not lock everybody out.
     pub(super) async fn follow(&self) {
-        let Self::File { path, ring } = self else { return };
+        let Self::File { path, ring, .. } = self else { return };
         let mut seen = None;
         let mut tick = tokio::time::interval(POLL);
         loop {
@@ -145,7 +177,7 @@ impl Keys {
                     let mut ring = ring.write().unwrap_or_else(PoisonError::into_inner);
                     if ring.file != file {
                         tracing::info!(keys = file.entries().len(), "keys re-read");
-                        *ring = Ring::new(file);
+                        *ring = Ring::new(file, &ring.uses);
                     }
                 }
                 Err(error) => tracing::error!(%error, "keys not re-read; the old ones stay"),
@@ -166,20 +198,61 @@ impl From<keys::Error> for Error {
 #[derive(Debug)]
 pub(super) struct Ring {
     file: KeyFile,
-    index: HashMap<[u8; 16], (Hash, Arc<Principal>)>,
+    index: HashMap<[u8; 16], Known>,
+    uses: Uses,
+}
+
+/// When each key was used last, by its id; zero for not yet.
+type Uses = HashMap<String, Arc<AtomicU64>>;
+
+/// A key, as it is asked for in every call.
+#[derive(Debug)]
+struct Known {
+    hash: Hash,
+    principal: Arc<Principal>,
+    expires: Option<Time>,
+    used: Arc<AtomicU64>,
+}
+
+impl Known {
+    /// Whether it has expired.
+    fn is_over(&self, now: Time) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
 }
 
 impl Ring {
-    fn new(file: KeyFile) -> Self {
-        let row =
-            |entry: &Entry| (entry.hash.prefix(), (entry.hash, Arc::new(Principal::of(entry))));
-        Self { index: file.entries().iter().map(row).collect(), file }
+    /// The keys of a file; what is known of their use goes on.
+    fn new(file: KeyFile, before: &Uses) -> Self {
+        let (mut index, mut uses) = (HashMap::new(), HashMap::new());
+        for entry in file.entries() {
+            let last = before.get(&entry.id).cloned().unwrap_or_default();
+            uses.insert(entry.id.clone(), last.clone());
+            let principal = Arc::new(Principal::of(entry));
+            let known = Known { hash: entry.hash, principal, expires: entry.expires, used: last };
+            index.insert(entry.hash.prefix(), known);
+        }
+        Self { file, index, uses }
     }
 
-    fn find(&self, key: &str) -> Option<Arc<Principal>> {
+    fn find(&self, key: &str, now: Time) -> Option<Arc<Principal>> {
         let hash = Hash::of(key);
-        let (known, principal) = self.index.get(&hash.prefix())?;
-        (*known == hash).then(|| principal.clone())
+        let known = self.index.get(&hash.prefix())?;
+        if known.hash != hash || known.is_over(now) {
+            return None;
+        }
+        known.used.store(now.0, Ordering::Relaxed);
+        Some(known.principal.clone())
+    }
+
+    fn admits(&self, principal: &Principal, now: Time) -> bool {
+        let is_it = |known: &Known| *known.principal == *principal && !known.is_over(now);
+        self.index.values().any(is_it)
+    }
+
+    fn last_use(&self, entry: &Entry) -> Option<Time> {
+        let used = self.uses.get(&entry.id)?.load(Ordering::Relaxed);
+        (used > 0).then_some(Time(used))
     }
 }
 
@@ -210,7 +283,9 @@ pub(super) fn roles_for(path: &str) -> Option<&'static [Role]> {
         | "ListLeases" | "ListWaiters" | "Explain" => Some(&[Observer, Admin]),
         "CreatePool" | "UpdatePool" | "DeletePool" | "PausePool" | "ResumePool" | "DrainPool"
         | "AddSession" | "ImportSessions" | "SyncSessions" | "UpdateSession" | "RemoveSession"
-        | "RestoreSession" | "ResealSessions" | "ClearCoolDown" | "RevokeLeases" => Some(&[Admin]),
+        | "RestoreSession" | "ResealSessions" | "ClearCoolDown" | "RevokeLeases" | "ListKeys" => {
+            Some(&[Admin])
+        }
         _ => None,
     }
 }
@@ -233,7 +308,7 @@ mod tests {
                 methods += 1;
             }
         }
-        assert_eq!(methods, 31);
+        assert_eq!(methods, 32);
         assert_eq!(roles_for("/telegate.v1.SessionPool/Steal"), None);
     }
 

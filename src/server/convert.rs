@@ -5,6 +5,7 @@ mod ask;
 mod error;
 mod escalation;
 mod explain;
+mod keys;
 mod leases;
 mod reply;
 mod secret;
@@ -19,6 +20,7 @@ pub(super) use self::{
     },
     error::{ClearCoolDown, brakes, clear_cool_down, report, verdict},
     explain::{because, braking, explain, passed_over},
+    keys::{api_key, list_keys},
     leases::{lent, list_leases, mark, progress, revoke_leases},
     reply::{
         Audience, event, grant, lease, pool as pool_reply, pool_status, release_outcome, resealed,

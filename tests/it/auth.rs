@@ -3,8 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use telegate::{
+    clock::Clock,
     config::ServerConfig,
     keys::{KeyFile, Role},
+    pool::Span,
     proto::v1,
     server,
 };
@@ -190,4 +192,78 @@ async fn a_missing_or_empty_key_file_is_an_error_with_a_next_step() {
         assert!(matches!(error, server::Error::Keys(_) | server::Error::NoKeys(_)));
         assert!(error.to_string().contains(said), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_key_is_refused_from_its_expiry_on() {
+    let (broker, keys) = broker(&[(&[Role::Observer], &["*"])]).await;
+    let path = path(&broker.folder);
+    let status = async |key: &str| {
+        let request = keyed(key, v1::GetPoolStatusRequest { pool: "demo".into() });
+        reason(&broker.pool().get_pool_status(request).await.unwrap_err())
+    };
+    let now = Clock::system().now();
+    let made = KeyFile::edit(&path, |file| {
+        let mut made = Vec::new();
+        for after in [Span::ZERO, Span::secs(3), Span::hours(1)] {
+            let (id, secret) = file.generate("e", vec![Role::Observer], vec!["*".into()], 0)?;
+            file.expire(&id, now + after);
+            made.push(secret);
+        }
+        Ok(made)
+    });
+    let [over, soon, later] = &made.unwrap()[..] else { panic!("three were made") };
+    eventually("taken up", async || status(later.reveal()).await == "POOL_NOT_FOUND").await;
+    assert_eq!(status(over.reveal()).await, "API_KEY_INVALID");
+    eventually("expired", async || status(soon.reveal()).await == "API_KEY_INVALID").await;
+    assert!(Clock::system().now() >= now + Span::secs(2), "it was refused before its expiry");
+    assert_eq!(status(&keys[0]).await, "POOL_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn keys_are_listed_with_their_last_use_and_never_what_they_are() {
+    let (broker, keys) = broker(&[
+        (&[Role::Admin], &["*"]),
+        (&[Role::Worker, Role::Observer], &["mine"]),
+        (&[Role::Admin], &["mine", "other"]),
+    ])
+    .await;
+    let path = path(&broker.folder);
+    let file = KeyFile::load(&path).unwrap();
+    let ids: Vec<_> = file.entries().iter().map(|entry| entry.id.clone()).collect();
+    let list = async |key: &str, size, token: &str| {
+        let request = v1::ListKeysRequest { page_size: size, page_token: token.into() };
+        broker.admin().list_keys(keyed(key, request)).await.map(tonic::Response::into_inner)
+    };
+    let first = list(&keys[0], 2, "").await.unwrap();
+    let second = list(&keys[0], 2, &first.next_page_token).await.unwrap();
+    assert_eq!((first.keys.len(), second.keys.len()), (2, 1));
+    let all: Vec<_> = first.keys.into_iter().chain(second.keys).collect();
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    assert_eq!(
+        all.iter().map(|key| &key.id).collect::<Vec<_>>(),
+        sorted.iter().collect::<Vec<_>>()
+    );
+    let find = |keys: &[v1::ApiKey], id: &str| keys.iter().find(|k| k.id == id).unwrap().clone();
+    let worker = find(&all, &ids[1]);
+    assert_eq!(worker.roles, [1, 2]);
+    assert_eq!((worker.pools, worker.last_used_time), (vec!["mine".into()], None));
+    assert!(find(&all, &ids[0]).last_used_time.is_some());
+
+    let request = keyed(&keys[1], v1::GetPoolStatusRequest { pool: "mine".into() });
+    broker.pool().get_pool_status(request).await.unwrap_err();
+    // What was used stays known when the file is re-read.
+    KeyFile::edit(&path, |file| file.generate("x", vec![Role::Worker], vec!["*".into()], 0))
+        .unwrap();
+    eventually("re-read", async || list(&keys[0], 0, "").await.unwrap().keys.len() == 4).await;
+    let all = list(&keys[0], 0, "").await.unwrap().keys;
+    assert!(find(&all, &ids[1]).last_used_time.is_some());
+    assert!(!format!("{all:?}").contains("sha256"));
+    // Who may see some pools only sees the keys for these only.
+    let some = list(&keys[2], 0, "").await.unwrap().keys;
+    let seen: std::collections::BTreeSet<_> = some.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(seen, [ids[1].as_str(), ids[2].as_str()].into());
+    let refused = list(&keys[1], 0, "").await.unwrap_err();
+    assert_eq!(reason(&refused), "PERMISSION_MISSING");
 }

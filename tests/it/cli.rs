@@ -5,6 +5,7 @@ mod explain;
 mod faults;
 mod flood;
 mod imports;
+mod keys;
 mod leaks;
 mod odd_files;
 mod operators;

@@ -13,7 +13,7 @@ use crate::{
     pool::{Edit, PoolMode, PoolName, PoolView, Refusal, SessionView},
     proto::v1::{self, session_admin_server::SessionAdmin},
     server::{
-        auth::Pools,
+        auth::{Keys, Pools},
         call::Caller,
         convert::{self, UpdateSession, page_token},
         status::Fault,
@@ -24,12 +24,13 @@ use crate::{
 /// The service for operators.
 pub(in crate::server) struct AdminService {
     pub(super) store: Arc<dyn Store>,
+    pub(super) keys: Arc<Keys>,
     imports: Turns,
 }
 
 impl AdminService {
-    pub(in crate::server) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, imports: Turns::new() }
+    pub(in crate::server) fn new(store: Arc<dyn Store>, keys: Arc<Keys>) -> Self {
+        Self { store, keys, imports: Turns::new() }
     }
 
     async fn created(
@@ -435,6 +436,13 @@ impl SessionAdmin for AdminService {
         request: Request<v1::ListWaitersRequest>,
     ) -> Answer<v1::ListWaitersResponse> {
         answer(request, |caller, asked| self.waiters_listed(caller, asked)).await
+    }
+
+    async fn list_keys(
+        &self,
+        request: Request<v1::ListKeysRequest>,
+    ) -> Answer<v1::ListKeysResponse> {
+        answer(request, async |caller, asked| self.keys_listed(&caller, &asked)).await
     }
 
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Answer<v1::ExplainResponse> {

@@ -1,4 +1,4 @@
-//! What operators see and end: leases, and the history of sessions.
+//! What operators see and end: leases, the history of sessions, keys.
 
 use super::AdminService;
 use crate::{
@@ -73,5 +73,20 @@ impl AdminService {
         }
         let next = revocation.from.map(|from| page_token(&convert::progress(&from)));
         Ok(v1::RevokeLeasesResponse { leases, next_page_token: next.unwrap_or_default() })
+    }
+
+    pub(super) fn keys_listed(
+        &self,
+        caller: &Caller,
+        request: &v1::ListKeysRequest,
+    ) -> Result<v1::ListKeysResponse, Fault> {
+        let (after, size) = convert::list_keys(request)?;
+        let mut keys = self.keys.seen_by(&caller.principal);
+        keys.retain(|(entry, _)| after.as_ref().is_none_or(|after| entry.id > *after));
+        let more = keys.len() > size;
+        keys.truncate(size);
+        let last = keys.last().filter(|_| more).map(|(entry, _)| page_token(&entry.id));
+        let keys = keys.iter().map(|(entry, used)| convert::api_key(entry, *used)).collect();
+        Ok(v1::ListKeysResponse { keys, next_page_token: last.unwrap_or_default() })
     }
 }

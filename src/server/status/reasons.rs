@@ -97,12 +97,14 @@ table! {
         "The call carries no API key, and the broker was started with a key file.",
         "Send the key as `x-api-key: KEY` or as `authorization: Bearer KEY`.";
     KEY_INVALID: ApiKeyInvalid, PermissionDenied, 403, Retry::Futile,
-        "The API key is not in the broker's key file, or was revoked. Check it, or make a new one \
-         there with `telegate keys new --keys FILE`.",
-        "API-ключа нет в файле ключей брокера, или он отозван. Проверьте его или создайте там \
-         новый: `telegate keys new --keys FILE`.",
-        "The key is not in the broker's key file, or was revoked.",
-        "Use a key that `telegate keys list` shows, or make one; a revoked key never comes back.";
+        "The API key is not in the broker's key file, was revoked, or has expired. Check it, or \
+         make a new one there with `telegate keys new --keys FILE`.",
+        "API-ключа нет в файле ключей брокера, он отозван или истёк. Проверьте его или создайте \
+         там новый: `telegate keys new --keys FILE`.",
+        "The key is not in the broker's key file, was revoked, or has expired by the broker's \
+         clock.",
+        "Use a key that `telegate keys list` shows, or make one; a revoked or expired key never \
+         comes back.";
     ROLE_MISSING: PermissionMissing, PermissionDenied, 403, Retry::Futile,
         "Key {key} lacks the role {role}. Use a key that has it, or make one in the broker's key \
          file with `telegate keys new --keys FILE`.",

@@ -11,14 +11,18 @@ mod credentials;
 mod doubt;
 mod ear;
 mod fault;
+mod gather;
 mod kept;
 mod keys;
 mod leases;
 mod link;
 mod options;
+mod pipe;
 mod pools;
 mod reply;
+mod resp;
 mod scripts;
+mod socket;
 mod wire;
 mod witness;
 
@@ -32,7 +36,7 @@ use self::{
     doubt::Doubt,
     ear::Ear,
     keys::Keys,
-    link::{Failure, Link, Patience},
+    link::{Failure, Link},
     reply::{About, Reply, broken},
     scripts::Verb,
     witness::Witnesses,
@@ -45,7 +49,7 @@ use crate::pool::{
     SessionState, SessionView, Span, WaiterView, verdict::Scope,
 };
 
-pub use options::{ClockSource, Options};
+pub use options::{ClockSource, Gathering, Options};
 
 /// How many sessions, or names of pools, are read at once at most.
 const MOST: usize = 1000;
@@ -80,7 +84,7 @@ impl RedisStore {
     }
 
     async fn run(&self, call: Call) -> Result<Reply> {
-        self.inner.link.run(&call, &mut Patience::new()).await
+        self.inner.link.run(&call, &mut self.inner.link.patience()).await
     }
 
     fn call(&self, verb: Verb, pool: &PoolName) -> Call {
@@ -96,7 +100,7 @@ impl RedisStore {
         call: impl Fn(&Ask) -> Call,
         read: impl Fn(Reply, About) -> Result<T>,
     ) -> Result<T> {
-        let mut patience = Patience::new();
+        let mut patience = self.inner.link.patience();
         let mut doubt = Doubt::new(&self.inner, pool, ask.secret);
         loop {
             ask.retried_for = patience.doubted_for().or(ask.retried_for);
@@ -290,7 +294,7 @@ impl Store for RedisStore {
     }
 
     async fn undo(&self, lease: &LeaseId, delivery: u32) -> Result<bool> {
-        let mut patience = Patience::new();
+        let mut patience = self.inner.link.patience();
         let call = self.lease_call(Verb::Undo, lease).with(delivery.to_string());
         let reply = self.inner.link.run(&call, &mut patience).await?;
         let mut undone = reply.expect("undone", About::pool(&lease.pool))?;
@@ -312,7 +316,7 @@ impl Store for RedisStore {
         rest: Span,
         error: Option<&Assessment>,
     ) -> Result<(ReleaseOutcome, Option<Effect>)> {
-        let mut patience = Patience::new();
+        let mut patience = self.inner.link.patience();
         let call = self
             .lease_call(Verb::Release, lease)
             .with(key.as_str())
@@ -407,7 +411,7 @@ impl Store for RedisStore {
         session: &SessionName,
         by: &KeyId,
     ) -> Result<SessionView> {
-        let mut patience = Patience::new();
+        let mut patience = self.inner.link.patience();
         let call = self.call(Verb::Restore, pool).with(session.as_str()).with(by.as_str());
         let reply = self.inner.link.run(&call, &mut patience).await?;
         if reply.is("inappropriate_state") && patience.in_doubt() {

@@ -23,6 +23,13 @@ macro_rules! law {
                     play(&mut stage).await;
                 }
             }
+
+            #[tokio::test]
+            async fn gathered() {
+                if let Some(mut stage) = Stage::open(Engine::Gathered).await {
+                    play(&mut stage).await;
+                }
+            }
         }
     )+};
 }

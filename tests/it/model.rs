@@ -53,7 +53,12 @@ async fn embedded_answers_like_the_rulebook() {
 
 #[tokio::test]
 async fn redis_answers_like_the_rulebook() {
-    histories(Engine::Redis, 40).await;
+    histories(Engine::Redis, 20).await;
+}
+
+#[tokio::test]
+async fn a_redis_whose_calls_share_runs_answers_like_the_rulebook() {
+    histories(Engine::Gathered, 20).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What Redis alone can do to the broker: forget scripts, cut connections, hang, go away, come
 //! back, be the wrong one. What a retry can hide reaches no caller, and nothing is lent twice.
 
+mod gathered;
 mod lost;
 mod notices;
 mod proxy;
@@ -17,8 +18,8 @@ use std::{
 use futures_util::future::join_all;
 use telegate::{
     pool::{
-        Fingerprint, Grant, LeaseId, NewSession, Policy, Refusal, ReleaseOutcome, SessionName,
-        SessionState, Span,
+        Fingerprint, Grant, LeaseId, LeaseSecret, NewSession, Policy, Refusal, ReleaseOutcome,
+        SessionName, SessionState, Span,
     },
     store::{
         Error, Health, Result, Store,
@@ -60,8 +61,12 @@ impl Broker {
         Some(broker)
     }
 
+    fn fresh_secret(&self) -> LeaseSecret {
+        secret(self.secrets.fetch_add(1, Ordering::Relaxed))
+    }
+
     async fn acquire(&self) -> Result<Grant> {
-        let ask = want().ask(|| secret(self.secrets.fetch_add(1, Ordering::Relaxed)));
+        let ask = want().ask(|| self.fresh_secret());
         self.store.acquire(&pool_name(POOL), ask).await
     }
 

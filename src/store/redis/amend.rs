@@ -7,7 +7,6 @@
 use super::{
     Inner,
     argument::{Call, label_lines, pack},
-    link::Patience,
     reply::About,
     scripts::Verb,
 };
@@ -28,7 +27,7 @@ impl Inner {
         change: &PolicyChange,
     ) -> Result<PoolView> {
         let about = About::pool(pool);
-        let mut patience = Patience::new();
+        let mut patience = self.link.patience();
         let (mut digest, mut policy) = (String::new(), Vec::new());
         for _ in 0..ATTEMPTS {
             let call = Call::new(Verb::UpdatePool, self.keys.pool(pool))
@@ -54,7 +53,7 @@ impl Inner {
         by: &KeyId,
     ) -> Result<SessionView> {
         let about = About::session(pool, session);
-        let mut patience = Patience::new();
+        let mut patience = self.link.patience();
         let (mut digest, mut record) = (String::new(), Vec::new());
         let (mut labels, mut account, mut what) = (String::new(), String::new(), String::new());
         for _ in 0..ATTEMPTS {

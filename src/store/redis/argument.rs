@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::scripts::Verb;
+use super::{keys::Names, scripts::Verb};
 use crate::{
     pool::{
         Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Patience, PoolMode,
@@ -20,12 +20,12 @@ pub(super) const METHOD: &str = "method:";
 /// One run of a script.
 pub(super) struct Call {
     pub(super) verb: Verb,
-    pub(super) keys: Vec<String>,
+    pub(super) keys: Names,
     pub(super) args: Vec<Vec<u8>>,
 }
 
 impl Call {
-    pub(super) fn new(verb: Verb, keys: Vec<String>) -> Self {
+    pub(super) fn new(verb: Verb, keys: Names) -> Self {
         Self { verb, keys, args: Vec::new() }
     }
 

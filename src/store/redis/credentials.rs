@@ -65,7 +65,7 @@ impl Inner {
         let by = new.by.clone();
         // The script knows the time, and keeps it beside the record.
         let record = pack(&new.into_record(Time::default()));
-        let mut patience = Patience::new();
+        let mut patience = self.link.patience();
         for _ in 0..ATTEMPTS {
             let claimed = self.claim(&claim, &mut patience).await?;
             let (claim_name, at) = match &claimed {
@@ -112,7 +112,7 @@ impl Inner {
 
     pub(super) async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
         let about = About { wanted: REMOVABLE, ..About::session(pool, session) };
-        let mut patience = Patience::new();
+        let mut patience = self.link.patience();
         // Asked before, so that the claim is known even where the reply that tells it is lost.
         let (fingerprint, name) = self.credential(pool, session, &mut patience).await?;
         let there_was_one = !name.is_empty();
@@ -142,7 +142,7 @@ impl Inner {
         new: Secrets,
     ) -> Result<bool> {
         let about = About::session(pool, session);
-        let mut patience = Patience::new();
+        let mut patience = self.link.patience();
         let call = Call::new(Verb::GetSession, self.keys.pool(pool)).with(session.as_str());
         let reply = self.link.run(&call, &mut patience).await?;
         let (kept, record) = reply.kept_session(about)?;

@@ -1,8 +1,19 @@
 //! The names of all keys. Those of a pool share the hash tag `{pool}`, so that a cluster keeps
 //! them together.
 
-use super::options::{ClockSource, Options};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{
+    options::{ClockSource, Options},
+    resp,
+};
 use crate::pool::PoolName;
+
+/// Of how many pools the names are kept ready.
+const MAX_READY: usize = 10_000;
 
 /// The keys of a pool, in the order that `lua/standing.lua` expects.
 const POOL_KEYS: [&str; 25] = [
@@ -16,35 +27,57 @@ const POOL_KEYS: [&str; 25] = [
 pub(super) struct Keys {
     prefix: String,
     clock: ClockSource,
+    /// Those of the pools that were asked for, because nearly every call names all of a pool's.
+    ready: Arc<Mutex<HashMap<PoolName, Names>>>,
+}
+
+/// The names of the keys of a call, as words of a command.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    pub(super) count: usize,
+    pub(super) words: Arc<[u8]>,
 }
 
 impl Keys {
     pub(super) fn new(options: &Options) -> Self {
-        Self { prefix: options.prefix.clone(), clock: options.clock }
+        Self { prefix: options.prefix.clone(), clock: options.clock, ready: Arc::default() }
     }
 
     /// The keys of a pool.
-    pub(super) fn pool(&self, pool: &PoolName) -> Vec<String> {
-        let keys = POOL_KEYS.iter().map(|key| format!("{}:{{{pool}}}:{key}", self.prefix));
-        self.with_clock(keys.collect())
+    pub(super) fn pool(&self, pool: &PoolName) -> Names {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = ready.get(pool) {
+            return names.clone();
+        }
+        let names = self.names(POOL_KEYS.iter().map(|key| format!("{{{pool}}}:{key}")));
+        if ready.len() >= MAX_READY {
+            ready.clear();
+        }
+        ready.insert(pool.clone(), names.clone());
+        names
     }
 
     /// The names of all pools.
-    pub(super) fn pools(&self) -> Vec<String> {
-        self.with_clock(vec![format!("{}:pools", self.prefix)])
+    pub(super) fn pools(&self) -> Names {
+        self.names(["pools".to_owned()])
     }
 
     /// Who holds which credential.
-    pub(super) fn fingerprints(&self) -> Vec<String> {
-        self.with_clock(vec![format!("{}:fingerprints", self.prefix)])
+    pub(super) fn fingerprints(&self) -> Names {
+        self.names(["fingerprints".to_owned()])
     }
 
-    fn with_clock(&self, mut keys: Vec<String>) -> Vec<String> {
-        match self.clock {
-            ClockSource::Server => {}
-            ClockSource::Key => keys.push(format!("{}:clock", self.prefix)),
+    fn names(&self, names: impl IntoIterator<Item = String>) -> Names {
+        let clock = match self.clock {
+            ClockSource::Server => None,
+            ClockSource::Key => Some("clock".to_owned()),
+        };
+        let (mut count, mut words) = (0, Vec::new());
+        for name in names.into_iter().chain(clock) {
+            count += 1;
+            resp::word(&mut words, format!("{}:{name}", self.prefix));
         }
-        keys
+        Names { count, words: words.into() }
     }
 }
 
@@ -52,15 +85,27 @@ impl Keys {
 mod tests {
     use super::*;
 
+    /// The names as they are sent: every second line, after their lengths.
+    fn shown(names: &Names) -> Vec<String> {
+        let text = std::str::from_utf8(&names.words).unwrap();
+        let shown: Vec<_> = text.lines().skip(1).step_by(2).map(str::to_owned).collect();
+        assert_eq!(shown.len(), names.count);
+        shown
+    }
+
     #[test]
     fn all_keys_of_a_pool_share_its_hash_tag_and_its_prefix() {
         let mut options = Options::new("redis://h");
         options.prefix = "eu".to_owned();
-        let keys = Keys::new(&options).pool(&PoolName::parse("demo").unwrap());
-        assert_eq!(keys.len(), 25);
-        assert!(keys.iter().all(|key| key.starts_with("eu:{demo}:")), "{keys:?}");
-        assert_eq!(Keys::new(&options).pools(), ["eu:pools"]);
-        assert_eq!(Keys::new(&options).fingerprints(), ["eu:fingerprints"]);
+        let keys = Keys::new(&options);
+        for pool in ["demo", "other", "demo"] {
+            let names = shown(&keys.pool(&PoolName::parse(pool).unwrap()));
+            assert_eq!(names.len(), POOL_KEYS.len());
+            let start = format!("eu:{{{pool}}}:");
+            assert!(names.iter().all(|key| key.starts_with(&start)), "{names:?}");
+        }
+        assert_eq!(shown(&keys.pools()), ["eu:pools"]);
+        assert_eq!(shown(&keys.fingerprints()), ["eu:fingerprints"]);
     }
 
     #[test]
@@ -68,6 +113,6 @@ mod tests {
         let mut options = Options::new("redis://h");
         options.clock = ClockSource::Key;
         let keys = Keys::new(&options).pool(&PoolName::parse("demo").unwrap());
-        assert_eq!(keys.last().map(String::as_str), Some("telegate:clock"));
+        assert_eq!(shown(&keys).last().map(String::as_str), Some("telegate:clock"));
     }
 }

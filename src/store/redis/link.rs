@@ -5,7 +5,9 @@
 //! Nothing that was sent over a broken connection can run after a repetition: before a new
 //! connection is used, the server is told to drop the old one.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use redis::{RedisResult, Value};
 
 use tokio::{
     sync::watch,
@@ -28,10 +30,9 @@ use crate::{
     store::{Error, Health, Result},
 };
 
-/// For how long a call waits for a connection.
-const PATIENCE: Duration = Duration::from_millis(700);
-/// For how long a call waits for its reply. A connection that is slower is given up.
-const REPLY: Duration = Duration::from_millis(500);
+/// For how much longer a call tries than it waits for the reply of a silent connection, so that
+/// there is time for another.
+const SECOND_TRY: Duration = Duration::from_millis(200);
 /// How much longer than its patience a call may take, when the connection came back at the end.
 const GRACE: Duration = Duration::from_millis(250);
 /// How often a call loads the scripts before it gives up.
@@ -47,6 +48,7 @@ pub(super) struct Link {
     state: watch::Receiver<State>,
     health: watch::Receiver<Health>,
     closing: CancellationToken,
+    reply_within: Duration,
 }
 
 #[derive(Clone)]
@@ -81,12 +83,7 @@ pub(super) enum Failure {
 }
 
 impl Patience {
-    /// That of a caller.
-    pub(super) fn new() -> Self {
-        Self::lasting(PATIENCE)
-    }
-
-    /// That of a task which nobody waits for.
+    /// One that lasts so long.
     pub(super) fn lasting(total: Duration) -> Self {
         Self { total, until: clock::moment() + total, doubted: None }
     }
@@ -122,11 +119,17 @@ impl Link {
         let closing = CancellationToken::new();
         let keeper = Keeper { dialer, ear, witnesses, state, health };
         tokio::spawn(closing.clone().run_until_cancelled_owned(keeper.run()));
-        Ok(Self { state: state_seen, health: health_seen, closing })
+        let reply_within = options.reply_within;
+        Ok(Self { state: state_seen, health: health_seen, closing, reply_within })
     }
 
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
+    }
+
+    /// The patience of a caller.
+    pub(super) fn patience(&self) -> Patience {
+        Patience::lasting(self.reply_within + SECOND_TRY)
     }
 
     /// Lets go of the connection, when the calls under way are answered.
@@ -155,13 +158,8 @@ impl Link {
         loop {
             let wire = self.wire(patience).await.map_err(Failure::Given)?;
             let sent = clock::moment();
-            let enough = sent + REPLY;
-            let deadline = enough.min(patience.until + GRACE);
-            let Ok(answer) = timeout_at(deadline, wire.send(call)).await else {
+            let Some(answer) = self.answer(&wire, call, patience.until + GRACE).await else {
                 patience.doubted.get_or_insert(sent);
-                if deadline == enough {
-                    wire.lose("no answer in time");
-                }
                 return Err(Failure::Lost);
             };
             let fault = match answer {
@@ -172,7 +170,7 @@ impl Link {
                 Fault::Unloaded if loads < LOADS => {
                     loads += 1;
                     // A failure shows in the next round.
-                    let _ = timeout_at(deadline, wire.load()).await;
+                    let _ = timeout_at(sent + self.reply_within, wire.load(sent)).await;
                 }
                 Fault::Lost(why) => {
                     patience.doubted.get_or_insert(sent);
@@ -191,12 +189,15 @@ impl Link {
         if patience.in_doubt() && moment >= patience.until {
             return Err(Error::Unavailable("Redis did not answer in time".to_owned()));
         }
-        let mut state = self.state.clone();
-        if let State::Down { since, why } = &*state.borrow()
-            && moment >= *since + patience.total
-        {
-            return Err(why.clone().into());
+        match &*self.state.borrow() {
+            // So it nearly always is; whoever has to wait for it may take longer.
+            State::Up(wire) if !wire.is_lost() => return Ok(Arc::clone(wire)),
+            State::Down { since, why } if moment >= *since + patience.total => {
+                return Err(why.clone().into());
+            }
+            State::Up(_) | State::Down { .. } => {}
         }
+        let mut state = self.state.clone();
         let usable = |state: &State| matches!(state, State::Up(wire) if !wire.is_lost());
         let seen = timeout_at(patience.until, state.wait_for(usable)).await;
         match seen {
@@ -209,6 +210,28 @@ impl Link {
                 State::Up(_) => Err(Error::Unavailable("Redis does not answer".to_owned())),
                 State::Down { why, .. } => Err(why.clone().into()),
             },
+        }
+    }
+
+    /// Waits for an answer, but not beyond a moment. A connection that is silent for too long is
+    /// given up; one that answers others is only slow, and to give it up would fail all its calls.
+    async fn answer(&self, wire: &Wire, call: &Call, until: Instant) -> Option<RedisResult<Value>> {
+        let mut sent = pin!(wire.send(call));
+        let mut heard = wire.answers();
+        let mut since = clock::moment();
+        loop {
+            let enough = since + self.reply_within;
+            if let Ok(answer) = timeout_at(until.min(enough), sent.as_mut()).await {
+                return Some(answer);
+            }
+            let answers = wire.answers();
+            if until < enough {
+                return None;
+            } else if answers == heard {
+                wire.lose("no answer in time");
+                return None;
+            }
+            (heard, since) = (answers, enough);
         }
     }
 }

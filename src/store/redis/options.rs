@@ -30,6 +30,20 @@ pub struct Options {
     pub prefix: String,
     /// Which clock rules.
     pub clock: ClockSource,
+    /// For how long a connection may be silent while a call waits for its reply. Then it is given
+    /// up, and what waited is sent again over another if it may be.
+    pub reply_within: Duration,
+    /// Which calls share a run of a script.
+    pub gathering: Gathering,
+}
+
+/// Which calls share a run of a script, of those that can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gathering {
+    /// Those that come together.
+    InCompany,
+    /// Each, so that tests which call one at a time see such runs too.
+    Always,
 }
 
 /// Which clock rules.
@@ -44,6 +58,8 @@ pub enum ClockSource {
 impl Options {
     /// The prefix of key names unless another is chosen.
     pub const PREFIX: &str = "telegate";
+    /// How long a reply is waited for unless otherwise chosen.
+    pub const REPLY_WITHIN: Duration = Duration::from_millis(500);
 
     /// Enters by a URL alone.
     #[must_use]
@@ -55,6 +71,8 @@ impl Options {
             database: None,
             prefix: Self::PREFIX.to_owned(),
             clock: ClockSource::Server,
+            reply_within: Self::REPLY_WITHIN,
+            gathering: Gathering::InCompany,
         }
     }
 

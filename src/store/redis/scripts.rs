@@ -24,6 +24,8 @@ const QUEUE: &str = concat!(include_str!("lua/tell.lua"), include_str!("lua/queu
 
 /// What serving the line needs.
 const SERVING: [&str; 8] = [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE];
+/// The verbs that can share a run, as `lua/many.lua` names them.
+const GATHERED: [(Verb, &str); 2] = [(Verb::Acquire, "acquire"), (Verb::Release, "release")];
 /// What makes the choice come out of `seldom()`.
 const CHOICE: &str = "return choose\n";
 
@@ -107,6 +109,8 @@ verbs! {
     DeletePool = [STANDING] "delete_pool.lua",
     SetMode = [STANDING, SETTLE, COUNTS, RECORD] "set_mode.lua",
     Status = [STANDING, SETTLE, COUNTS, RECORD] "status.lua",
+    /// Several Acquires and Releases in one run.
+    Many = [STANDING, SETTLE, GRANT, LEND, HELD] "many.lua",
     /// What a server that has started anew is asked.
     Recall = [STANDING, VIEW] "recall.lua",
     /// A step of creating a pool.
@@ -122,6 +126,13 @@ verbs! {
     Unclaim = [] "unclaim.lua",
 }
 
+impl Verb {
+    /// What `lua/many.lua` calls it, if calls of it can share a run.
+    pub(super) fn gathered(self) -> Option<&'static str> {
+        GATHERED.iter().find_map(|(verb, name)| (*verb == self).then_some(*name))
+    }
+}
+
 /// All scripts, as they are loaded.
 pub(super) struct Scripts(Vec<Script>);
 
@@ -132,7 +143,7 @@ pub(super) struct Script {
 }
 
 impl Text {
-    fn code(&self, clock: &str) -> String {
+    fn code(&self, verb: Verb, clock: &str) -> String {
         let [standing, settle @ SETTLE, pieces @ ..] = self.pieces else {
             return [&[clock], self.pieces, &[self.verb]].concat().join("\n");
         };
@@ -144,14 +155,24 @@ impl Text {
             SERVING.join("\n"),
             pieces.join("\n"),
         );
-        if !self.seldom.is_empty() {
-            code += "\nlocal function seldom()\n";
-            code += &self.seldom.join("\n");
-            code += "end\n";
+        if verb == Verb::Many {
+            for (verb, name) in GATHERED {
+                code += &verb.text().function(name, "ARGV");
+            }
+            return code + "\n" + self.verb;
         }
-        code + "\nlocal function verb()\n"
-            + self.verb
-            + "\nend\nlocal answer = verb()\nserve_waiters()\nreturn answer\n"
+        code += &self.function("verb", "");
+        code + "local answer = verb()\nserve_waiters()\nreturn answer\n"
+    }
+
+    /// The verb as a function, after what it seldom needs.
+    fn function(&self, name: &str, arguments: &str) -> String {
+        let (seldom, verb) = (self.seldom.join("\n"), self.verb);
+        let seldom = match self.seldom {
+            [] => String::new(),
+            _ => format!("local function seldom()\n{seldom}end\n"),
+        };
+        format!("\nlocal {name}\ndo\n{seldom}{name} = function({arguments})\n{verb}\nend\nend\n")
     }
 }
 
@@ -162,7 +183,7 @@ impl Scripts {
             ClockSource::Key => include_str!("lua/clock_key.lua"),
         };
         let script = |verb: &Verb| {
-            let code = bare(&verb.text().code(clock));
+            let code = bare(&verb.text().code(*verb, clock));
             let sha = redis::Script::new(&code).get_hash().to_owned();
             Script { code, sha }
         };
@@ -219,7 +240,7 @@ mod tests {
         assert_eq!(unknown("local a = 1\nlocal function f(b) return a + b.c .. d end"), ["d"]);
         assert_eq!(unknown("-- g\nfor i, k in pairs({ e = 'h' }) do i = k[j] end"), ["j"]);
         for verb in Verb::ALL {
-            let code = verb.text().code(include_str!("lua/clock_server.lua"));
+            let code = verb.text().code(*verb, include_str!("lua/clock_server.lua"));
             assert_eq!(unknown(&code), [""; 0], "{verb:?}");
         }
     }
@@ -227,8 +248,9 @@ mod tests {
     /// The names in a script that nothing before them declares; Lua tells only when it gets there.
     fn unknown(code: &str) -> Vec<String> {
         const KNOWN: &str = "and break do else elseif end false for function if in local nil not \
-                             or repeat return then true until while assert ipairs pairs tonumber \
-                             unpack math string table redis cmsgpack KEYS ARGV";
+                             or repeat return then true until while assert ipairs pairs pcall \
+                             tonumber tostring type unpack math string table redis cmsgpack KEYS \
+                             ARGV";
         let words = words(code);
         let word = |at: usize| words.get(at).map_or("", String::as_str);
         let mut declared: BTreeSet<&str> = KNOWN.split(' ').collect();

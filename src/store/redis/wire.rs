@@ -1,39 +1,57 @@
 //! One connection: dialled, checked, loaded with the scripts, and lost once and for all.
 
 use std::{
+    future::Future,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, PushInfo, PushKind, RedisError, RedisResult, Value,
-    aio::{MultiplexedConnection, SendError},
+use futures_util::future::try_join_all;
+use redis::{ConnectionInfo, RedisError, RedisResult, Value};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
 };
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{argument::Call, fault::Fault, options::Options, scripts::Scripts};
-use crate::store::{Error, Result};
+use super::{
+    argument::Call,
+    fault::Fault,
+    gather::{self, Lanes},
+    options::{Gathering, Options},
+    pipe::{Mourner, Pipe},
+    resp,
+    scripts::Scripts,
+    socket::Route,
+};
+use crate::{
+    clock,
+    store::{Error, Result},
+};
 
 /// For how long connecting may take, checks and scripts included.
 const DIAL: Duration = Duration::from_secs(1);
-/// How many calls can be on their way to the connection.
-const QUEUE: usize = 1024;
 /// The oldest Redis that will do.
 const OLDEST: (u32, u32) = (6, 2);
 
 /// Makes connections.
 pub(super) struct Dialer {
-    client: Client,
+    info: ConnectionInfo,
+    route: Route,
     scripts: Arc<Scripts>,
+    gathering: Gathering,
+    within: Duration,
 }
 
 /// One connection.
 pub(super) struct Wire {
-    connection: MultiplexedConnection,
+    pipe: Pipe,
     scripts: Arc<Scripts>,
     peer: Peer,
     loss: Arc<Loss>,
+    /// When the scripts were last loaded. Held by whoever loads them, so that those who miss them
+    /// together load them once.
+    loaded: Mutex<Option<Instant>>,
 }
 
 /// Who talks to whom, so that the server can be told to drop a connection that is given up.
@@ -66,17 +84,25 @@ impl Loss {
     }
 }
 
+impl Mourner for Arc<Loss> {
+    fn ended(&self, why: &str) {
+        self.tell(why);
+    }
+}
+
 impl Dialer {
     pub(super) fn new(options: &Options) -> Result<Self> {
-        let client = Client::open(options.connection_info()?)
-            .map_err(|error| Error::Broken(format!("the Redis URL is not usable: {error}")))?;
-        Ok(Self { client, scripts: Arc::new(Scripts::new(options.clock)) })
+        let info = options.connection_info()?;
+        let route = Route::of(&info)?;
+        let scripts = Arc::new(Scripts::new(options.clock));
+        let (gathering, within) = (options.gathering, DIAL.max(options.reply_within));
+        Ok(Self { info, route, scripts, gathering, within })
     }
 
     /// Connects, sees that the server will do, drops the connection before, loads the scripts.
     pub(super) async fn dial(&self, before: Option<&Peer>) -> Result<Wire> {
-        let addr = self.client.get_connection_info().addr();
-        match timeout(DIAL, self.dial_unbounded(before)).await {
+        let addr = self.info.addr();
+        match timeout(self.within, self.dial_unbounded(before)).await {
             Ok(Err(Error::Unavailable(why))) => Err(Error::Unavailable(format!("{addr}: {why}"))),
             Ok(answer) => answer,
             Err(_elapsed) => Err(Error::Unavailable(format!("{addr}: no answer in time"))),
@@ -85,23 +111,11 @@ impl Dialer {
 
     async fn dial_unbounded(&self, before: Option<&Peer>) -> Result<Wire> {
         let loss = Arc::new(Loss::default());
-        let told = Arc::clone(&loss);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(QUEUE)
-            .set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    told.tell("the connection ended");
-                }
-                Ok::<(), SendError>(())
-            });
-        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        let mut connection = connected.map_err(|error| unusable(&error))?;
-        let mut hello = redis::pipe();
-        hello.cmd("INFO").cmd("CLIENT").arg("ID");
-        let (info, id): (String, u64) =
-            hello.query_async(&mut connection).await.map_err(|error| unusable(&error))?;
+        let connected = self.route.connect().await;
+        let socket = connected.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let lanes = Lanes::new(Arc::clone(&self.scripts), self.gathering);
+        let pipe = Pipe::over(socket, Arc::clone(&loss), lanes);
+        let info = self.enter(&pipe).await?;
         let run = check(&info)?;
         if before.is_none() && forgets(&info) {
             tracing::warn!(
@@ -109,41 +123,74 @@ impl Dialer {
                  redis-cli CONFIG SET appendonly yes"
             );
         }
+        let id = number(&ask(&pipe, &["CLIENT", "ID"]).await.map_err(|error| unusable(&error))?)?;
         if let Some(before) = before.filter(|before| before.run == run) {
-            drop_peer(&mut connection, before).await?;
+            drop_peer(&pipe, before).await?;
         }
-        let wire =
-            Wire { connection, scripts: Arc::clone(&self.scripts), peer: Peer { run, id }, loss };
-        wire.load().await.map_err(|error| unusable(&error))?;
+        let (scripts, peer) = (Arc::clone(&self.scripts), Peer { run, id });
+        let wire = Wire { pipe, scripts, peer, loss, loaded: Mutex::default() };
+        wire.load(clock::moment()).await.map_err(|error| unusable(&error))?;
         Ok(wire)
+    }
+
+    /// Says who calls, and gives what the server tells of itself.
+    async fn enter(&self, pipe: &Pipe) -> Result<String> {
+        let settings = self.info.redis_settings();
+        let mut hello = vec!["HELLO", "3"];
+        if let Some(password) = settings.password() {
+            hello.extend(["AUTH", settings.username().unwrap_or("default"), password]);
+        }
+        ask(pipe, &hello).await.map_err(|error| not_let_in(&error))?;
+        if settings.db() != 0 {
+            let select = ["SELECT", &settings.db().to_string()];
+            ask(pipe, &select).await.map_err(|error| unusable(&error))?;
+        }
+        for (what, value) in [("LIB-NAME", "telegate"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
+            // Servers before 7.2 do not know it, and nothing depends on it.
+            let _ = ask(pipe, &["CLIENT", "SETINFO", what, value]).await;
+        }
+        let info = ask(pipe, &["INFO"]).await.map_err(|error| unusable(&error))?;
+        redis::from_redis_value(info).map_err(|error| unusable(&error.into()))
     }
 }
 
 impl Wire {
-    /// Runs a script.
+    /// Runs a script; with others of its pool, if it is of a kind that can.
     pub(super) async fn send(&self, call: &Call) -> RedisResult<Value> {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(self.scripts.sha(call.verb)).arg(call.keys.len()).arg(&call.keys);
-        for arg in &call.args {
-            command.arg(arg.as_slice());
+        if call.verb.gathered().is_some() {
+            return self.pipe.join(call).await;
         }
-        command.query_async(&mut self.connection.clone()).await
+        self.pipe
+            .ask(|out| {
+                gather::begin(out, self.scripts.sha(call.verb), &call.keys, call.args.len());
+                for arg in &call.args {
+                    resp::word(out, arg);
+                }
+            })
+            .await
     }
 
-    /// Loads the scripts that the server does not have.
-    pub(super) async fn load(&self) -> RedisResult<()> {
-        let mut connection = self.connection.clone();
-        let mut ask = redis::cmd("SCRIPT");
-        ask.arg("EXISTS");
-        for script in self.scripts.iter() {
-            ask.arg(&script.sha);
+    /// Loads the scripts that the server does not have, unless that was done after a call was sent
+    /// that missed one.
+    pub(super) async fn load(&self, missed: Instant) -> RedisResult<()> {
+        let mut loaded = self.loaded.lock().await;
+        if loaded.is_some_and(|at| at >= missed) {
+            return Ok(());
         }
-        let known: Vec<bool> = ask.query_async(&mut connection).await?;
-        let mut load = redis::pipe();
-        for (script, _) in self.scripts.iter().zip(known).filter(|(_, is_known)| !is_known) {
-            load.cmd("SCRIPT").arg("LOAD").arg(&script.code).ignore();
-        }
-        if load.is_empty() { Ok(()) } else { load.query_async(&mut connection).await }
+        let begun = clock::moment();
+        let mut asked = vec!["SCRIPT", "EXISTS"];
+        asked.extend(self.scripts.iter().map(|script| script.sha.as_str()));
+        let known: Vec<bool> = redis::from_redis_value(ask(&self.pipe, &asked).await?)?;
+        let load = async |code: &str| ask(&self.pipe, &["SCRIPT", "LOAD", code]).await;
+        let missing = self.scripts.iter().zip(known).filter(|(_, is_known)| !is_known);
+        try_join_all(missing.map(|(script, _)| load(&script.code))).await?;
+        *loaded = Some(begun);
+        Ok(())
+    }
+
+    /// How many calls were answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.pipe.answers()
     }
 
     pub(super) fn peer(&self) -> &Peer {
@@ -168,16 +215,31 @@ impl Wire {
 
 /// Has the server drop a connection that was given up, so that nothing which is still on its way
 /// there runs after it was repeated here.
-async fn drop_peer(connection: &mut MultiplexedConnection, peer: &Peer) -> Result<()> {
-    let mut kill = redis::cmd("CLIENT");
-    kill.arg("KILL").arg("ID").arg(peer.id);
-    match kill.query_async::<u64>(connection).await {
+async fn drop_peer(pipe: &Pipe, peer: &Peer) -> Result<()> {
+    match ask(pipe, &["CLIENT", "KILL", "ID", &peer.id.to_string()]).await {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some("NOPERM") => {
             tracing::warn!("Redis does not let this user run CLIENT KILL; allow +client|kill");
             Ok(())
         }
         Err(error) => Err(unusable(&error)),
+    }
+}
+
+/// Does a command that is no script.
+fn ask(pipe: &Pipe, words: &[&str]) -> impl Future<Output = RedisResult<Value>> {
+    pipe.ask(move |out| {
+        resp::command(out, words.len());
+        for word in words {
+            resp::word(out, word);
+        }
+    })
+}
+
+fn number(value: &Value) -> Result<u64> {
+    match value {
+        Value::Int(number) if *number >= 0 => Ok(number.unsigned_abs()),
+        _ => Err(Error::Broken("Redis does not tell the number of its connection".to_owned())),
     }
 }
 
@@ -217,11 +279,22 @@ fn forgets(info: &str) -> bool {
 
 /// What an error means while connecting.
 pub(super) fn unusable(error: &RedisError) -> Error {
-    if error.kind() == ErrorKind::RESP3NotSupported {
-        let (major, minor) = OLDEST;
-        return Error::Broken(format!("this Redis is too old; {major}.{minor} or newer is needed"));
-    }
     Fault::of(error).into_error()
+}
+
+/// What an error means when it is the answer to the first command.
+fn not_let_in(error: &RedisError) -> Error {
+    let said = error.to_string();
+    match error.code() {
+        Some("WRONGPASS" | "NOAUTH") => Error::Broken(format!(
+            "Redis does not let this user in: {said}; check user and password"
+        )),
+        Some("NOPROTO" | "ERR") if said.contains("unknown command") => {
+            let (major, minor) = OLDEST;
+            Error::Broken(format!("this Redis is too old; {major}.{minor} or newer is needed"))
+        }
+        _ => unusable(error),
+    }
 }
 
 #[cfg(test)]

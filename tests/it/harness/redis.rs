@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use telegate::store::redis::{ClockSource, Gathering, Options};
 use tempfile::TempDir;
 
 use super::{nothing_may_be_skipped, process::Guarded};
@@ -57,6 +58,13 @@ pub(crate) fn shared() -> Option<&'static RedisServer> {
 pub(crate) fn fresh_prefix() -> String {
     static CASES: AtomicU32 = AtomicU32::new(0);
     format!("case{}", CASES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A store of its own in a server, by a clock that a case moves. Patient: cases share a machine.
+pub(crate) fn patient(server: &RedisServer, prefix: &str, gathering: Gathering) -> Options {
+    let (prefix, clock) = (prefix.to_owned(), ClockSource::Key);
+    let reply_within = Duration::from_secs(20);
+    Options { prefix, clock, reply_within, gathering, ..Options::new(&server.url()) }
 }
 
 impl RedisServer {

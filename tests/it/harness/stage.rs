@@ -19,7 +19,7 @@ use telegate::{
     store::{
         self, Error, Health, Store,
         embedded::{Durability, EmbeddedStore},
-        redis::{ClockSource, Options, RedisStore},
+        redis::{Gathering, RedisStore},
     },
 };
 use tempfile::TempDir;
@@ -46,6 +46,8 @@ pub(crate) enum Engine {
     Embedded,
     /// A real Redis.
     Redis,
+    /// A real Redis, and a broker that gathers even calls that come alone.
+    Gathered,
 }
 
 /// A store, its clock, and what is needed to open it again.
@@ -60,7 +62,7 @@ pub(crate) struct Stage {
 enum Place {
     Nowhere { clock: Clock },
     File { dir: TempDir, clock: Clock },
-    Prefix { server: &'static RedisServer, name: String },
+    Prefix { server: &'static RedisServer, name: String, gathering: Gathering },
 }
 
 impl Stage {
@@ -72,9 +74,8 @@ impl Stage {
             Engine::Embedded => {
                 Place::File { dir: tempfile::tempdir().expect("a temporary directory"), clock }
             }
-            Engine::Redis => {
-                Place::Prefix { server: redis::shared()?, name: redis::fresh_prefix() }
-            }
+            Engine::Redis => Place::prefix(Gathering::InCompany)?,
+            Engine::Gathered => Place::prefix(Gathering::Always)?,
         };
         place.set_clock(BEGINNING);
         let store = place.connect().await;
@@ -256,12 +257,16 @@ impl Stage {
 }
 
 impl Place {
+    fn prefix(gathering: Gathering) -> Option<Self> {
+        Some(Self::Prefix { server: redis::shared()?, name: redis::fresh_prefix(), gathering })
+    }
+
     fn set_clock(&self, at: Time) {
         match self {
             Self::Nowhere { clock } | Self::File { clock, .. } => {
                 clock.advance(at.since(clock.now()));
             }
-            Self::Prefix { server, name } => {
+            Self::Prefix { server, name, .. } => {
                 server.command(&["SET", &format!("{name}:clock"), &at.0.to_string()]);
             }
         }
@@ -276,12 +281,10 @@ impl Place {
                     let store = EmbeddedStore::open(&path, clock.clone(), Durability::Process);
                     Arc::new(store.expect("the file can be opened"))
                 }
-                Self::Prefix { server, name } => {
-                    let mut options = Options::new(&server.url());
-                    options.prefix.clone_from(name);
-                    options.clock = ClockSource::Key;
+                Self::Prefix { server, name, gathering } => {
+                    let options = redis::patient(server, name, *gathering);
                     // Many stages are built at once, and a connection has its time.
-                    let patience = Duration::from_secs(20);
+                    let patience = options.reply_within;
                     let store = eventually("Redis can be reached", patience, async || {
                         match RedisStore::connect(options.clone()).await {
                             Err(Error::Unavailable(_)) => None,

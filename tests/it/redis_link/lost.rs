@@ -21,7 +21,7 @@ use crate::harness::{
 };
 
 /// With a proxy between the broker and its Redis.
-async fn through_proxy(sessions: &[&str]) -> Option<(Broker, Proxy)> {
+pub(super) async fn through_proxy(sessions: &[&str]) -> Option<(Broker, Proxy)> {
     let mut broker = Broker::start(Keeps::Nothing, sessions).await?;
     let proxy = Proxy::start(broker.server.url().trim_start_matches("redis://")).await;
     let store = RedisStore::connect(Options::new(&proxy.url())).await.expect("it will do");

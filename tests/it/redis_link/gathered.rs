@@ -1,0 +1,173 @@
+//! Calls that share a run of a script: each is as if it came alone.
+
+use std::{collections::BTreeSet, future::poll_fn, task::Poll};
+
+use futures_util::{
+    FutureExt as _,
+    future::{join, join_all},
+};
+use telegate::{
+    pool::{LeaseId, Refusal, ReleaseOutcome, SessionName},
+    store::{Error, Store as _},
+};
+
+use super::{Broker, Keeps, is_busy, lost::through_proxy};
+use crate::harness::stage::{POOL, lease_id, pool_name, want};
+
+/// How many calls share a run at most.
+const MOST: usize = 16;
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("s{number}")).collect()
+}
+
+async fn broker(sessions: usize) -> Option<Broker> {
+    let names = names(sessions);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    Broker::start(Keeps::Nothing, &names).await
+}
+
+impl Broker {
+    async fn lend_many(&self, count: usize) -> Vec<LeaseId> {
+        let granted = join_all((0..count).map(|_| self.acquire())).await;
+        let id = |grant| lease_id(&pool_name(POOL), &grant);
+        granted.into_iter().map(|grant| id(grant.expect("one is free"))).collect()
+    }
+}
+
+#[tokio::test]
+async fn calls_that_come_together_share_runs_and_one_that_comes_alone_has_its_own() {
+    let Some(broker) = broker(3 * MOST).await else { return };
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let leases = broker.lend_many(2 * MOST + 1).await;
+    let sessions: BTreeSet<_> = leases.iter().map(|l| &l.session).collect();
+    assert_eq!(sessions.len(), 2 * MOST + 1, "a session was lent twice");
+    assert_eq!(broker.count_of("evalsha"), 3);
+    let released = join_all(leases.iter().map(|lease| broker.release(lease))).await;
+    assert!(released.iter().all(|it| matches!(it, Ok(ReleaseOutcome::Released))), "{released:?}");
+    assert_eq!(broker.count_of("evalsha"), 6);
+    broker.lend().await;
+    assert_eq!(broker.count_of("evalsha"), 7);
+}
+
+#[tokio::test]
+async fn a_refused_call_leaves_its_neighbours_alone() {
+    let Some(broker) = broker(2).await else { return };
+    let nobody = want().named("nobody").ask(|| broker.fresh_secret());
+    let unknown = LeaseId { session: SessionName::parse("nobody").unwrap(), ..broker.lend().await };
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let pool = pool_name(POOL);
+    let (nobody, (released, (granted, refused))) = join(
+        broker.store.acquire(&pool, nobody),
+        join(broker.release(&unknown), join(broker.acquire(), broker.acquire())),
+    )
+    .await;
+    assert_eq!(broker.count_of("evalsha"), 1);
+    let is = |error: Error, wanted: fn(&Refusal) -> bool| match error {
+        Error::Refused(refusal) => assert!(wanted(&refusal), "{refusal:?}"),
+        other => panic!("{other:?}"),
+    };
+    is(nobody.unwrap_err(), |it| matches!(it, Refusal::SessionNotFound { .. }));
+    is(released.unwrap_err(), |it| matches!(it, Refusal::LeaseNotFound));
+    assert!(granted.is_ok(), "{granted:?}");
+    assert!(is_busy(&refused.unwrap_err()));
+}
+
+#[tokio::test]
+async fn a_release_that_comes_twice_in_one_run_frees_once() {
+    let Some(broker) = broker(1).await else { return };
+    let lease = broker.lend().await;
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let releases = join(broker.release(&lease), broker.release(&lease));
+    let (released, acquired) = join(releases, join(broker.acquire(), broker.acquire())).await;
+    assert_eq!(broker.count_of("evalsha"), 1);
+    assert_eq!(released.0.unwrap(), ReleaseOutcome::Released);
+    assert_eq!(released.1.unwrap(), ReleaseOutcome::AlreadyEnded);
+    // In the order in which they came: what was freed is lent to the next, and only once.
+    assert!(acquired.0.unwrap().lease.epoch > 0);
+    assert!(is_busy(&acquired.1.unwrap_err()));
+}
+
+#[tokio::test]
+async fn a_part_that_fails_leaves_its_neighbours_alone() {
+    let Some(broker) = broker(3).await else { return };
+    let leases = broker.lend_many(2).await;
+    let standing = format!("telegate:{{{POOL}}}:standing");
+    broker.server.command(&["HSET", &standing, leases[0].session.as_str(), "nonsense"]);
+    let releases = join_all(leases.iter().map(|lease| broker.release(lease)));
+    let (released, acquired) = join(releases, broker.acquire()).await;
+    let Err(Error::Broken(said)) = &released[0] else { panic!("{released:?}") };
+    assert!(said.contains("user_script"), "{said}");
+    assert_eq!(*released[1].as_ref().unwrap(), ReleaseOutcome::Released);
+    assert!(acquired.is_ok(), "{acquired:?}");
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_takes_back_nothing_of_its_neighbours() {
+    let Some(broker) = broker(4).await else { return };
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let mut calls: Vec<_> = (0..3).map(|_| broker.acquire().boxed()).collect();
+    poll_fn(|cx| {
+        assert!(calls.iter_mut().all(|call| call.poll_unpin(cx).is_pending()));
+        Poll::Ready(())
+    })
+    .await;
+    // The one in the middle is dropped when its run was sent and is not answered yet.
+    tokio::task::yield_now().await;
+    drop(calls.remove(1));
+    let granted = join_all(calls).await;
+    // The run, and what takes the middle one back.
+    assert!((1..=2).contains(&broker.count_of("evalsha")));
+    for grant in granted {
+        let lease = lease_id(&pool_name(POOL), &grant.expect("its neighbour left, not it"));
+        assert_eq!(broker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
+    }
+    broker.all_are_free().await;
+}
+
+#[tokio::test]
+async fn a_request_that_comes_twice_in_one_run_is_granted_once() {
+    let Some(broker) = broker(2).await else { return };
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let ask = || want().request("r").ask(|| broker.fresh_secret());
+    let pool = pool_name(POOL);
+    let (first, second) =
+        join(broker.store.acquire(&pool, ask()), broker.store.acquire(&pool, ask())).await;
+    assert_eq!(broker.count_of("evalsha"), 1);
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!((first.replayed, second.replayed), (false, true));
+    assert_eq!(lease_id(&pool, &first), lease_id(&pool, &second));
+    assert_eq!(second.lease.deliveries, 2);
+    assert_eq!(broker.store.status(&pool).await.unwrap().counts.free, 1);
+}
+
+#[tokio::test]
+async fn a_run_whose_reply_is_lost_is_repeated_by_each_of_its_calls_and_runs_once() {
+    let Some((broker, proxy)) = through_proxy(&["a", "b", "c", "d"]).await else { return };
+    proxy.lose_reply(1);
+    let leases = broker.lend_many(3).await;
+    let sessions: BTreeSet<_> = leases.iter().map(|lease| &lease.session).collect();
+    assert_eq!(sessions.len(), 3);
+    let counts = broker.store.status(&pool_name(POOL)).await.unwrap().counts;
+    assert_eq!((counts.leased, counts.free), (3, 1));
+    proxy.lose_reply(1);
+    let released = join_all(leases.iter().map(|lease| broker.release(lease))).await;
+    // What ended meanwhile is taken for the call's own doing.
+    assert!(released.iter().all(|it| matches!(it, Ok(ReleaseOutcome::Released))), "{released:?}");
+    proxy.lose_reply(0);
+    broker.all_are_free().await;
+}
+
+#[tokio::test]
+async fn a_run_that_the_server_forgot_is_loaded_once_and_repeated() {
+    let Some(broker) = broker(MOST).await else { return };
+    broker.server.command(&["SCRIPT", "FLUSH"]);
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let leases = broker.lend_many(MOST).await;
+    let sessions: BTreeSet<_> = leases.iter().map(|lease| &lease.session).collect();
+    assert_eq!(sessions.len(), MOST);
+    let loaded = broker.count_of("script|load");
+    broker.server.command(&["SCRIPT", "FLUSH"]);
+    assert_eq!(broker.release(&leases[0]).await.unwrap(), ReleaseOutcome::Released);
+    assert_eq!(broker.count_of("script|load"), 2 * loaded);
+}

@@ -140,7 +140,6 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(
         probe: args.use_for.probe,
         purpose: args.purpose,
         form: args.form.on_the_wire().into(),
-        ..AcquireRequest::default()
     };
     let granted = broker.connect().await?.acquire(request).await?;
     match (output, args.only) {

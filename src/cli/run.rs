@@ -115,8 +115,7 @@ pub(crate) async fn run(args: Args, broker: &Broker) -> Result<ExitCode, Failure
     }
     // The command's own end counts, whatever becomes of the lease now.
     if let Err(error) = lease.release().await {
-        let left = "the lease is not given back and ends with its TTL";
-        eprintln!("warning: {left}: {error}");
+        eprintln!("warning: the lease is not given back and ends with its TTL: {error}");
     }
     match ended? {
         Ended::ByItself(status) => Ok(group::exit_code(status)),

@@ -92,7 +92,7 @@ fn table(pools: impl IntoIterator<Item = PoolStatus>) -> Result<(), Failure> {
 
 /// A pool's status as a row of a table.
 pub(crate) fn row(status: &PoolStatus) -> Vec<String> {
-    let counts = status.counts.clone().unwrap_or_default();
+    let counts = status.counts.unwrap_or_default();
     let state = PoolState::try_from(status.state).unwrap_or_default();
     let mut row =
         vec![status.pool.clone(), print::value(state.as_str_name(), "POOL_STATE_").to_owned()];

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use telegate::{
     client::PoolWatch,
-    proto::v1::{PoolState, PoolStatus, WatchPoolRequest, WatchPoolResponse},
+    proto::v1::{PoolState, WatchPoolRequest, WatchPoolResponse},
 };
 
 use super::{
@@ -59,11 +59,11 @@ async fn table(mut watch: PoolWatch) -> Result<(), Failure> {
 
 /// A status in one line: when, the state, and each count that is not zero.
 fn line(shown: &WatchPoolResponse) -> String {
-    let status = shown.status.clone().unwrap_or_else(PoolStatus::default);
+    let status = shown.status.clone().unwrap_or_default();
     let state = PoolState::try_from(status.state).unwrap_or_default();
     let state = print::value(state.as_str_name(), "POOL_STATE_").to_owned();
     let mut words = vec![print::moment(status.read_time.as_ref()), state];
-    let counts = status.counts.clone().unwrap_or_default();
+    let counts = status.counts.unwrap_or_default();
     for (name, count) in [
         ("total", counts.total),
         ("free", counts.free),

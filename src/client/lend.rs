@@ -96,7 +96,7 @@ impl Client {
         if request.request_id.is_empty() {
             request.request_id = fresh_id()?;
         }
-        let ttl = request.ttl.clone();
+        let ttl = request.ttl;
         loop {
             request.wait = patience.wait();
             let sent = moment();
@@ -126,14 +126,14 @@ impl Client {
             asked_at = moment();
             let lease_id = granted.lease.as_ref().map(|lease| lease.lease_id.clone());
             let lease_id = lease_id.unwrap_or_default();
-            let request = v1::RenewRequest { lease_id, ttl: wish.cloned() };
+            let request = v1::RenewRequest { lease_id, ttl: wish.copied() };
             match self.renew(request).await {
                 Ok(renewed) => granted.lease = renewed.lease,
                 Err(Error::Refused(refused)) if is_final(refused.reason) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }
-        Ok(Some(LeaseGuard::new(self, granted, wish.cloned(), asked_at)))
+        Ok(Some(LeaseGuard::new(self, granted, wish.copied(), asked_at)))
     }
 }
 

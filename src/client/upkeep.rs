@@ -43,7 +43,7 @@ pub(super) struct Upkeep(Mutex<Option<mpsc::UnboundedSender<Order>>>);
 #[derive(Debug)]
 pub(super) enum Order {
     /// Keep a lease.
-    Keep(Kept),
+    Keep(Box<Kept>),
     /// Keep this one no more.
     Forget(String),
 }
@@ -84,7 +84,7 @@ impl Upkeep {
         let (deadline, renew_at) = (asked_at + ttl, asked_at + ttl / 3);
         let kept = Kept { lease, wish, ttl, deadline, renew_at, asked: None, lost: vec![lost] };
         let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = Order::Keep(kept);
+        let order = Order::Keep(Box::new(kept));
         let refused = match orders.as_ref() {
             Some(task) => task.send(order).err().map(|refused| refused.0),
             None => Some(order),
@@ -140,7 +140,7 @@ impl Task {
             let due = self.kept.values().map(|kept| kept.renew_at.min(kept.deadline)).min();
             tokio::select! {
                 order = orders.recv() => match order {
-                    Some(Order::Keep(kept)) => self.take_in(kept),
+                    Some(Order::Keep(kept)) => self.take_in(*kept),
                     Some(Order::Forget(id)) => _ = self.kept.remove(&id),
                     None => return,
                 },
@@ -221,14 +221,13 @@ impl Task {
                 Ok(v1::RenewResponse { lease: Some(lease) }) => {
                     self.renewed(&id, &lease, Some(asked_at));
                 }
-                Ok(_) => self.again(&id),
                 Err(Error::Refused(refused)) if is_final(refused.reason) => {
                     let cause = refused.metadata.get("cause").map(String::as_str);
                     let cause = format!("LOSS_CAUSE_{}", cause.unwrap_or("UNSPECIFIED"));
                     let cause = LossCause::from_str_name(&cause).unwrap_or_default();
                     self.lose(&id, cause, 0, refused.reason_name);
                 }
-                Err(_) => self.again(&id),
+                Ok(_) | Err(_) => self.again(&id),
             },
         }
     }
@@ -281,7 +280,7 @@ impl Task {
                 let wish = kept.wish.as_ref().map(|wish| (wish.seconds, wish.nanos));
                 messages.entry(wish).or_default().push(id.clone());
             } else {
-                calls.push(v1::RenewRequest { lease_id: id.clone(), ttl: kept.wish.clone() });
+                calls.push(v1::RenewRequest { lease_id: id.clone(), ttl: kept.wish });
             }
         }
         for (wish, ids) in messages {

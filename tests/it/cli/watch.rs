@@ -33,8 +33,8 @@ async fn a_watch_writes_a_line_per_change_and_ends_with_the_broker() {
     let text =
         harness::eventually("as JSON too", PATIENCE, async || shows(&written, "\"leased\":1"));
     for line in text.await.lines() {
-        let shown: Value = serde_json::from_str(line).unwrap();
-        assert_eq!(shown["status"]["counts"]["total"], 2, "{line}");
+        let message: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(message["status"]["counts"]["total"], 2, "{line}");
     }
     broker.stop().await;
     for watch in [&mut human, &mut json] {

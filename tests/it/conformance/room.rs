@@ -116,18 +116,7 @@ impl Room<'_> {
                 let oldest = queue.oldest_wait.map_or("nobody".into(), |wait| wait.to_string());
                 format!("{} wait, {oldest}", queue.waiters)
             }
-            "estimate" => {
-                let status = stage.status().await;
-                let pace = status.queue.pace.map_or("none".into(), |pace| pace.to_string());
-                let wait = status.estimated_wait().map_or("unknown".into(), |it| it.to_string());
-                if let Err(Error::Refused(refusal)) =
-                    stage.store.explain(&pool, want().ask(|| secret(0))).await
-                    && let Refusal::PoolBusy { queue, .. } = *refusal
-                {
-                    assert_eq!(queue, status.queue, "a refusal tells the same");
-                }
-                format!("pace {pace}, {wait}")
-            }
+            "estimate" => self.estimate().await,
             "renew" => {
                 let lease = &self.leases[words[2]];
                 let renewed = lawful(stage.store.renew(lease, &key(words[1]), None).await);
@@ -216,6 +205,20 @@ impl Room<'_> {
             },
         };
         (ask, patience)
+    }
+
+    /// How long a newcomer would wait, which a refusal must tell like the status.
+    async fn estimate(&self) -> String {
+        let status = self.stage.status().await;
+        let pace = status.queue.pace.map_or("none".into(), |pace| pace.to_string());
+        let wait = status.estimated_wait().map_or("unknown".into(), |it| it.to_string());
+        let asked = self.stage.store.explain(&pool_name(POOL), want().ask(|| secret(0))).await;
+        if let Err(Error::Refused(refusal)) = asked
+            && let Refusal::PoolBusy { queue, .. } = *refusal
+        {
+            assert_eq!(queue, status.queue, "a refusal tells the same");
+        }
+        format!("pace {pace}, {wait}")
     }
 
     /// Who is told next that something was handed to it.

@@ -78,8 +78,8 @@ async fn a_release_that_comes_twice_in_one_run_frees_once() {
     let Some(broker) = broker(1).await else { return };
     let lease = broker.lend().await;
     broker.server.command(&["CONFIG", "RESETSTAT"]);
-    let releases = join(broker.release(&lease), broker.release(&lease));
-    let (released, acquired) = join(releases, join(broker.acquire(), broker.acquire())).await;
+    let giving_back = join(broker.release(&lease), broker.release(&lease));
+    let (released, acquired) = join(giving_back, join(broker.acquire(), broker.acquire())).await;
     assert_eq!(broker.count_of("evalsha"), 1);
     assert_eq!(released.0.unwrap(), ReleaseOutcome::Released);
     assert_eq!(released.1.unwrap(), ReleaseOutcome::AlreadyEnded);
@@ -94,8 +94,8 @@ async fn a_part_that_fails_leaves_its_neighbours_alone() {
     let leases = broker.lend_many(2).await;
     let standing = format!("telegate:{{{POOL}}}:standing");
     broker.server.command(&["HSET", &standing, leases[0].session.as_str(), "nonsense"]);
-    let releases = join_all(leases.iter().map(|lease| broker.release(lease)));
-    let (released, acquired) = join(releases, broker.acquire()).await;
+    let giving_back = join_all(leases.iter().map(|lease| broker.release(lease)));
+    let (released, acquired) = join(giving_back, broker.acquire()).await;
     let Err(Error::Broken(said)) = &released[0] else { panic!("{released:?}") };
     assert!(said.contains("user_script"), "{said}");
     assert_eq!(*released[1].as_ref().unwrap(), ReleaseOutcome::Released);

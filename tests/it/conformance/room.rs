@@ -130,6 +130,7 @@ impl Room<'_> {
             "invalidate" => {
                 said(stage.invalidate(words[1], why("ops", "dead")).await, |_| "dead".into())
             }
+            "remove" => said(stage.remove(words[1]).await, |()| "removed".into()),
             "restore" => said(stage.restore(words[1]).await, |view| {
                 view.standing.state(view.at).name().to_owned()
             }),

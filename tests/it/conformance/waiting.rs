@@ -38,6 +38,18 @@ law! {
          tend -> nothing is due handed c").await;
     }
 
+    async fn what_is_removed_the_moment_it_is_free_goes_to_nobody(t) {
+        play_table(t, "policy drain:5s
+         add alice
+         add bob
+         acquire k a ttl:5s -> alice until 5s
+         acquire k b ttl:5s -> bob until 5s
+         wait k c for:100s -> place 1 of 1, due 5s
+         tick 10s
+         remove alice -> removed handed c
+         collect c -> bob until 70s").await;
+    }
+
     async fn a_waiter_for_what_is_not_free_blocks_nobody_and_keeps_its_place(t) {
         play_table(t, "add alice tier=a
          add bob tier=b

@@ -161,7 +161,8 @@ end
 -- Hands a session to whose turn it is. A waiter whose broker hears nothing any more is dropped.
 local function offer(name)
   local standing = read_standing(name)
-  if standing.invalid then
+  -- What this very call has removed may have come free in it.
+  if standing.invalid or not session_exists(name) then
     return false
   end
   for _ = 1, SERVE_LIMIT do

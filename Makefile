@@ -14,7 +14,7 @@ run: ## Build the broker and start it on loopback with a demo pool
 test: unit outside clients deploy ## Run every test; tells what it skips and how to get it
 
 unit: ## Run the tests in Rust, on both stores
-	tests/tools.sh check redis python pyrogram kurigram hydrogram opentele gramjs mtcute \
+	tests/tools.sh check redis tmux python pyrogram kurigram hydrogram opentele gramjs mtcute \
 		mtcute-convert gotd grammers
 	. tests/tools.sh env; cargo test
 

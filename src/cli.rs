@@ -28,6 +28,7 @@ mod span;
 mod status;
 mod sync;
 mod telegram_error;
+mod top;
 mod version;
 mod waiters;
 mod watch;
@@ -99,6 +100,8 @@ enum Word {
     Revoke(revoke::Args),
     /// Shows what was done to a session, by whom and why.
     History(history::Args),
+    /// Shows pools, sessions, leases and waiters, live, on the whole screen.
+    Top(top::Args),
     /// Shows how the pools stand.
     Status(status::Args),
     /// Shows how a pool stands whenever that changes.
@@ -198,6 +201,7 @@ async fn run_word(word: Word, broker: &Broker, output: Output) -> Result<ExitCod
         Word::Leases(args) => leases::run(args, broker, output).await?,
         Word::Revoke(args) => revoke::run(args, broker, output).await?,
         Word::History(args) => history::run(args, broker, output).await?,
+        Word::Top(args) => top::run(args, broker, output).await?,
         Word::Status(args) => status::run(args, broker, output).await?,
         Word::Watch(args) => watch::run(args, broker, output).await?,
         Word::Waiters(args) => waiters::run(args, broker, output).await?,

@@ -61,6 +61,7 @@ install_one() {
             # The tests start servers of their own; a system service would only be in the way.
             as_root env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -yq redis-server
             ;;
+        tmux) as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yq tmux ;;
         systemd-analyze) as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yq systemd ;;
         python)
             python3 -m venv "$tools/python" "$tools/python-old"
@@ -122,7 +123,7 @@ case ${1:-} in
     check) shift; check "$@" ;;
     install)
         shift
-        [ $# -gt 0 ] || set -- redis systemd-analyze python \
+        [ $# -gt 0 ] || set -- redis tmux systemd-analyze python \
             pyrogram kurigram hydrogram opentele gramjs mtcute mtcute-convert \
             gotd grammers grpcurl grpc-health-probe buf kustomize deny
         for name in "$@"; do install_one "$name"; done

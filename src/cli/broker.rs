@@ -48,6 +48,12 @@ impl Broker {
         Ok(Client::connect(self.endpoint(&environment())?).await?)
     }
 
+    /// Where it is.
+    pub(crate) fn address(&self, environment: &Environment) -> String {
+        let variable = environment.get("TELEGATE_ADDRESS").filter(|value| !value.is_empty());
+        self.address.as_ref().or(variable).cloned().unwrap_or_else(|| ADDRESS.to_owned())
+    }
+
     /// What the flags say, and where they say nothing, the variables.
     fn endpoint(&self, environment: &Environment) -> Result<Endpoint, Failure> {
         let variable = |name| environment.get(name).filter(|value| !value.is_empty()).cloned();
@@ -72,9 +78,8 @@ impl Broker {
                     .next("give both --cert and --cert-key, or neither"));
             }
         };
-        let address = self.address.clone().or_else(|| variable("TELEGATE_ADDRESS"));
         Ok(Endpoint {
-            address: address.unwrap_or_else(|| ADDRESS.to_owned()),
+            address: self.address(environment),
             key: key.filter(|key| !key.is_empty()),
             ca: path(&self.ca, "TELEGATE_CA"),
             identity,

@@ -78,6 +78,11 @@ impl Failure {
         }
     }
 
+    /// What is wrong, in one line.
+    pub(crate) fn sentence(&self) -> String {
+        self.message.lines().next().unwrap_or_default().to_owned()
+    }
+
     fn text(&self) -> String {
         let mut text = format!("error: {}", self.message.trim_end());
         if let Some(refused) = &self.refused {

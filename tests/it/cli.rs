@@ -12,6 +12,7 @@ mod operators;
 mod run;
 mod store_keys;
 mod syncs;
+mod top;
 mod watch;
 
 use std::{

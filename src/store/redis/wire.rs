@@ -9,6 +9,7 @@ use std::{
 use futures_util::future::try_join_all;
 use redis::{ConnectionInfo, RedisError, RedisResult, Value};
 use tokio::{
+    join,
     sync::Mutex,
     time::{Instant, timeout},
 };
@@ -115,7 +116,12 @@ impl Dialer {
         let socket = connected.map_err(|error| Error::Unavailable(error.to_string()))?;
         let lanes = Lanes::new(Arc::clone(&self.scripts), self.gathering);
         let pipe = Pipe::over(socket, Arc::clone(&loss), lanes);
-        let info = self.enter(&pipe).await?;
+        // All at once: a broker that finds its way back has little time.
+        let (entered, info, id) =
+            join!(biased; self.enter(&pipe), ask(&pipe, &["INFO"]), ask(&pipe, &["CLIENT", "ID"]));
+        entered?;
+        let info: String = redis::from_redis_value(info.map_err(|error| unusable(&error))?)
+            .map_err(|error| unusable(&error.into()))?;
         let run = check(&info)?;
         if before.is_none() && forgets(&info) {
             tracing::warn!(
@@ -123,7 +129,7 @@ impl Dialer {
                  redis-cli CONFIG SET appendonly yes"
             );
         }
-        let id = number(&ask(&pipe, &["CLIENT", "ID"]).await.map_err(|error| unusable(&error))?)?;
+        let id = number(&id.map_err(|error| unusable(&error))?)?;
         if let Some(before) = before.filter(|before| before.run == run) {
             drop_peer(&pipe, before).await?;
         }
@@ -133,24 +139,34 @@ impl Dialer {
         Ok(wire)
     }
 
-    /// Says who calls, and gives what the server tells of itself.
-    async fn enter(&self, pipe: &Pipe) -> Result<String> {
+    /// Says who calls.
+    async fn enter(&self, pipe: &Pipe) -> Result<()> {
         let settings = self.info.redis_settings();
         let mut hello = vec!["HELLO", "3"];
         if let Some(password) = settings.password() {
             hello.extend(["AUTH", settings.username().unwrap_or("default"), password]);
         }
-        ask(pipe, &hello).await.map_err(|error| not_let_in(&error))?;
-        if settings.db() != 0 {
-            let select = ["SELECT", &settings.db().to_string()];
-            ask(pipe, &select).await.map_err(|error| unusable(&error))?;
-        }
-        for (what, value) in [("LIB-NAME", "telegate"), ("LIB-VER", env!("CARGO_PKG_VERSION"))] {
+        let database = settings.db().to_string();
+        let about = |what, value| async move {
             // Servers before 7.2 do not know it, and nothing depends on it.
             let _ = ask(pipe, &["CLIENT", "SETINFO", what, value]).await;
-        }
-        let info = ask(pipe, &["INFO"]).await.map_err(|error| unusable(&error))?;
-        redis::from_redis_value(info).map_err(|error| unusable(&error.into()))
+        };
+        let select = async {
+            if settings.db() == 0 {
+                Ok(())
+            } else {
+                ask(pipe, &["SELECT", &database]).await.map(drop)
+            }
+        };
+        let (let_in, selected, (), ()) = join!(
+            biased;
+            ask(pipe, &hello),
+            select,
+            about("LIB-NAME", "telegate"),
+            about("LIB-VER", env!("CARGO_PKG_VERSION"))
+        );
+        let_in.map_err(|error| not_let_in(&error))?;
+        selected.map_err(|error| unusable(&error))
     }
 }
 

@@ -16,7 +16,6 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 }
 
 /// The memory that a process has in RAM, in bytes.
-#[expect(dead_code, reason = "the figures of memory come with waiters")]
 pub(crate) fn resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

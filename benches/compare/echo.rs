@@ -36,15 +36,25 @@ pub(crate) enum Threads {
     One,
 }
 
+/// What becomes of an Acquire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquires {
+    /// It is answered.
+    Answered,
+    /// It is held for ever.
+    Parked,
+}
+
 /// Serves the replies in the files `with`: that of Acquire, that of Release, that of
 /// `GetPoolStatus`. Prints where.
-pub(crate) fn play(threads: Threads, with: &[String]) {
+pub(crate) fn play(threads: Threads, acquires: Acquires, with: &[String]) {
     let reply = |at: usize| fs::read(&with[at]).expect("a reply to echo");
     let echo = Echo(Arc::new(Replies {
         acquire: Canned::new(reply(0)),
         release: Canned::new(reply(1)),
         status: Canned::new(reply(2)),
         count: AtomicU64::new(0),
+        acquires,
     }));
     let mut builder = match threads {
         Threads::All => runtime::Builder::new_multi_thread(),
@@ -68,6 +78,7 @@ struct Replies {
     release: Canned,
     status: Canned,
     count: AtomicU64,
+    acquires: Acquires,
 }
 
 /// A reply, and where in it the session's name stands.
@@ -114,6 +125,9 @@ impl tower::Service<http::Request<Body>> for Echo {
         let replies = Arc::clone(&self.0);
         Box::pin(async move {
             let deed = match request.uri().path().rsplit('/').next() {
+                Some("Acquire") if replies.acquires == Acquires::Parked => {
+                    return Ok(Grpc::new(Raw).unary(Parked, request).await);
+                }
                 Some("Acquire") => Deed(replies.acquire.reply(&replies.count)),
                 Some("GetPoolStatus") => Deed(replies.status.reply(&replies.count)),
                 _ => Deed(replies.release.reply(&replies.count)),
@@ -131,6 +145,18 @@ impl UnaryService<Bytes> for Deed {
 
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
         std::future::ready(Ok(Response::new(self.0.clone())))
+    }
+}
+
+/// A deed that is never done.
+struct Parked;
+
+impl UnaryService<Bytes> for Parked {
+    type Response = Bytes;
+    type Future = std::future::Pending<Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+        std::future::pending()
     }
 }
 

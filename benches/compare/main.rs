@@ -8,11 +8,15 @@ mod bare;
 mod cost;
 mod echo;
 mod figures;
+mod goals;
+mod handover;
 mod load;
+mod memory;
 mod plain;
 #[path = "../../tests/it/harness/process.rs"]
 #[expect(dead_code, reason = "the tests' own; not all of it is of use here")]
 mod process;
+mod scale;
 mod single;
 mod stage;
 mod start;
@@ -21,6 +25,11 @@ mod wire;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+
+use self::{
+    echo::{Acquires, Threads},
+    goals::Goals,
+};
 
 /// Measures Telegate beside the bare things that it is made of.
 #[derive(Parser)]
@@ -35,19 +44,23 @@ struct Cli {
     /// For how many seconds each subject is driven in a round.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
-    /// How many calls are under way in `load`.
-    #[arg(long, default_value_t = 256)]
-    in_flight: usize,
-    /// Only subjects whose name has this in it, besides the ceiling.
-    #[arg(long, default_value = "")]
-    only: String,
+    /// How many calls are under way in `load`. Left out: 256, and then 64 beside the plain broker.
+    #[arg(long)]
+    in_flight: Option<usize>,
+    /// In `load`, only subjects whose name has this in it, besides the ceiling; several may be
+    /// given.
+    #[arg(long)]
+    only: Vec<String>,
     /// A broker to compare besides the one that was built, as NAME=PROGRAM; several may be given.
     #[arg(long)]
     rival: Vec<String>,
+    /// In `scale`, how many sessions the largest pool has.
+    #[arg(long, default_value_t = 1_000_000)]
+    largest: u64,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
-    /// What this program plays for itself: echo, echo-single or plain.
+    /// What this program plays for itself.
     #[arg(long, hide = true)]
     play: Option<String>,
     /// For `--play`: where the replies or the pool are.
@@ -62,6 +75,12 @@ enum Part {
     Load,
     /// One call at a time.
     Single,
+    /// Sessions that are handed to those who wait.
+    Wait,
+    /// Pools of a thousand to a million sessions, rare demands, many pools. Takes a while.
+    Scale,
+    /// What a waiting call takes in the broker.
+    Memory,
     /// From the start of the program to the first answer, and its size.
     Start,
 }
@@ -69,6 +88,10 @@ enum Part {
 impl Cli {
     fn wants(&self, part: Part) -> bool {
         self.parts.is_empty() || self.parts.contains(&part)
+    }
+
+    fn wants_subject(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only))
     }
 
     fn span(&self) -> Duration {
@@ -79,19 +102,31 @@ impl Cli {
 fn main() {
     let cli = Cli::parse();
     match cli.play.as_deref() {
-        Some("echo") => return echo::play(echo::Threads::All, &cli.with),
-        Some("echo-single") => return echo::play(echo::Threads::One, &cli.with),
+        Some("echo") => return echo::play(Threads::All, Acquires::Answered, &cli.with),
+        Some("echo-single") => return echo::play(Threads::One, Acquires::Answered, &cli.with),
+        Some("echo-parked") => return echo::play(Threads::One, Acquires::Parked, &cli.with),
         Some("plain") => return plain::play(&cli.with),
         Some(other) => panic!("nobody plays {other}"),
         None => {}
     }
+    let mut goals = Goals::default();
     if cli.wants(Part::Load) {
-        load::compare(&cli);
+        load::compare(&cli, &mut goals);
     }
     if cli.wants(Part::Single) {
-        single::compare(&cli);
+        single::compare(&cli, &mut goals);
+    }
+    if cli.wants(Part::Wait) {
+        handover::compare(&cli, &mut goals);
+    }
+    if cli.wants(Part::Scale) {
+        scale::compare(&cli, &mut goals);
+    }
+    if cli.wants(Part::Memory) {
+        memory::measure(&mut goals);
     }
     if cli.wants(Part::Start) {
-        start::measure(&cli);
+        start::measure(&cli, &mut goals);
     }
+    goals.print();
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     Cli, bare,
     figures::{Series, table},
+    goals::{Goal, Goals},
     stage::{self, Appends, Redis, Replies, Server, TELEGATE},
 };
 
@@ -14,7 +15,7 @@ use crate::{
 const SESSIONS: u64 = 1_000;
 
 /// Compares the p50 of Acquire with that of the echo and of the script, round by round.
-pub(crate) fn compare(cli: &Cli) {
+pub(crate) fn compare(cli: &Cli, goals: &mut Goals) {
     let Some(redis) = Redis::start(Appends::Never) else { return };
     let broker = Server::broker(TELEGATE, &redis.url(), &["--log", "warn"]);
     stage::fill(&broker, SESSIONS);
@@ -42,6 +43,8 @@ pub(crate) fn compare(cli: &Cli) {
     let [of_echo, of_script, on_redis, in_file] = series;
     let sum = of_echo.plus(&of_script);
     println!("One call at a time, one connection: p50 of Acquire in µs, median (least-most)\n");
+    let over = on_redis.over(&sum).median();
+    goals.note("p50 of Acquire over echo + script, 1 in flight", over, Goal::AtMost(1.2));
     let row = |name: &str, series: &Series, over: String| {
         vec![name.to_owned(), format!("{series:.0}"), over]
     };

@@ -32,6 +32,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const ADDED_AT_ONCE: u64 = 64;
 /// What the brokers seal sessions with, as in production.
 const STORE_KEY: &str = "tgsk_830a999d_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+/// How many calls may wait in a pool.
+const MOST_WAITERS: u32 = 20_000;
 /// The broker that was built.
 pub(crate) const TELEGATE: &str = env!("CARGO_BIN_EXE_telegate");
 
@@ -154,8 +156,9 @@ impl Server {
         Self { process, address: address.to_owned(), key: None, _dir: None }
     }
 
-    pub(crate) fn with_key(self, key: &str) -> Self {
-        Self { key: Some(key.to_owned()), ..self }
+    /// Calls it with a key from then on; `dir` has the key file.
+    pub(crate) fn with_key(self, key: &str, dir: TempDir) -> Self {
+        Self { key: Some(key.to_owned()), _dir: Some(dir), ..self }
     }
 
     pub(crate) fn pid(&mut self) -> u32 {
@@ -164,6 +167,20 @@ impl Server {
 
     /// Drives it with `telegate bench` and gives what that printed.
     pub(crate) fn drive(&self, flags: &[String]) -> Value {
+        let output = self.generator(flags).output().expect("the bench can be run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{flags:?}: {said}");
+        serde_json::from_slice(&output.stdout).expect("the bench prints JSON")
+    }
+
+    /// Drives it with `telegate bench` until what comes back is dropped.
+    pub(crate) fn drive_on(&self, flags: &[String]) -> Guarded {
+        let mut command = self.generator(flags);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Guarded::start(&mut command, Path::new("/nonexistent")).expect("the bench can be run")
+    }
+
+    fn generator(&self, flags: &[String]) -> Command {
         let mut command = Command::new(TELEGATE);
         command
             .args(["bench", "--json", "--pool", POOL, "--address", &self.address])
@@ -172,10 +189,7 @@ impl Server {
         if let Some(key) = &self.key {
             command.env("TELEGATE_KEY", key);
         }
-        let output = command.output().expect("the bench can be run");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{flags:?}: {said}");
-        serde_json::from_slice(&output.stdout).expect("the bench prints JSON")
+        command
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -188,15 +202,17 @@ impl Server {
     }
 }
 
-/// A session whose credential has the size of a real one, with two labels.
-fn session(number: u64) -> v1::AddSessionRequest {
+/// A session whose credential has the size of a real one, with two labels. The first of a pool is
+/// rare, and says so.
+fn session(pool: &str, number: u64) -> v1::AddSessionRequest {
     let mut auth_key = vec![0; 256];
     getrandom::fill(&mut auth_key).expect("random numbers");
     let telegram = v1::TelegramCredential { dc_id: 2, auth_key, ..Default::default() };
     let value = v1::credential::Value::Telegram(telegram);
-    let labels = [("country".to_owned(), "de".to_owned()), ("tier".to_owned(), "a".to_owned())];
+    let second = if number == 0 { ("rare", "yes") } else { ("tier", "a") };
+    let labels = [("country", "de"), second].map(|(key, value)| (key.to_owned(), value.to_owned()));
     let session = v1::Session {
-        pool: POOL.to_owned(),
+        pool: pool.to_owned(),
         name: SESSION.name(number),
         labels: labels.into(),
         ..v1::Session::default()
@@ -207,23 +223,31 @@ fn session(number: u64) -> v1::AddSessionRequest {
     }
 }
 
+/// What the pools are called: the one that is measured, and others beside it.
+pub(crate) fn pool_name(number: u64) -> String {
+    if number == 0 { POOL.to_owned() } else { format!("{POOL}-{number}") }
+}
+
 /// Makes the pool in a broker, with so many sessions.
 pub(crate) fn fill(server: &Server, sessions: u64) {
+    fill_pools(server, 1, sessions);
+}
+
+/// Makes pools in a broker, each with so many sessions.
+pub(crate) fn fill_pools(server: &Server, pools: u64, each: u64) {
     Runtime::new().expect("a runtime").block_on(async {
         let client = server.client().await;
-        let pool = v1::Pool { name: POOL.to_owned(), ..v1::Pool::default() };
-        let request = v1::CreatePoolRequest { pool: Some(pool) };
-        while let Err(error) = client.create_pool(request.clone()).await {
-            assert!(!error.to_string().contains("exist"), "the pool is there already");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        for number in 0..pools {
+            make_pool(&client, pool_name(number)).await;
         }
         let mut adding = JoinSet::new();
         for worker in 0..ADDED_AT_ONCE {
             let client = client.clone();
-            let mine = (worker..sessions).step_by(usize::try_from(ADDED_AT_ONCE).unwrap_or(1));
+            let mine = (worker..pools * each).step_by(usize::try_from(ADDED_AT_ONCE).unwrap_or(1));
             adding.spawn(async move {
                 for number in mine {
-                    client.add_session(session(number)).await.expect("the session is new");
+                    let session = session(&pool_name(number / each), number % each);
+                    client.add_session(session).await.expect("the session is new");
                 }
             });
         }
@@ -231,6 +255,22 @@ pub(crate) fn fill(server: &Server, sessions: u64) {
             added.expect("all sessions are added");
         }
     });
+}
+
+async fn make_pool(client: &Client, name: String) {
+    // Nothing escalates: a brake on a method would stop what one session in many is asked for.
+    let escalation = v1::EscalationPolicy { disabled: true, ..Default::default() };
+    let policy = v1::PoolPolicy {
+        escalation: Some(escalation),
+        max_waiters: Some(MOST_WAITERS),
+        ..Default::default()
+    };
+    let pool = v1::Pool { name, policy: Some(policy), ..v1::Pool::default() };
+    let request = v1::CreatePoolRequest { pool: Some(pool) };
+    while let Err(error) = client.create_pool(request.clone()).await {
+        assert!(!error.to_string().contains("exist"), "the pool is there already");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Real replies of a broker, in files, for what only repeats them.

@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use crate::{
     Cli,
     figures::{Series, table},
+    goals::{Goal, Goals},
     stage::{Appends, Redis, Server, TELEGATE},
 };
 
@@ -21,7 +22,7 @@ use crate::{
 const ASK_EVERY: Duration = Duration::from_micros(500);
 
 /// Measures both, and prints a table.
-pub(crate) fn measure(cli: &Cli) {
+pub(crate) fn measure(cli: &Cli, goals: &mut Goals) {
     let redis = Redis::start(Appends::Never);
     let (mut embedded, mut on_redis) = (Series::default(), Series::default());
     for _ in 0..=cli.rounds {
@@ -31,6 +32,10 @@ pub(crate) fn measure(cli: &Cli) {
         }
     }
     let size = fs::metadata(TELEGATE).expect("the program's file").len();
+    goals.note("ms from start to serving, embedded", embedded.median(), Goal::AtMost(50.0));
+    goals.note("ms from start to serving, Redis", on_redis.median(), Goal::AtMost(50.0));
+    #[expect(clippy::cast_precision_loss, reason = "a program of less than 2^52 bytes")]
+    goals.note("MB of the program", size as f64 / 1e6, Goal::AtMost(25.0));
     println!("From start to the first answer, empty store, in ms; and the program's size\n");
     table(
         &["MEASURE", "VALUE"],

@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -19,13 +19,15 @@ use tokio::{
 use crate::{
     clock,
     pool::{Departure, LeaseSecret, PoolName, Span, Ticket},
-    store::{Notice, Store},
+    store::{Error, Notice, Store},
 };
 
 /// How long the place of a caller is kept that named its request and has gone.
 const GRACE: Span = Span::secs(5);
 /// How long until a store that could not be asked what is due is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The first and the longest pause between attempts to leave a line whose store does not answer.
+const LEAVING: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The least time between two looks at what is due in a pool.
 const LEAST: Duration = Duration::from_millis(1);
 /// How many calls ask again at once, after notices may have been missed.
@@ -64,6 +66,8 @@ pub(super) struct Seat {
     room: Arc<WaitingRoom>,
     pool: PoolName,
     departure: Departure,
+    /// When the store itself drops the waiter.
+    until: Instant,
     called: Arc<Notify>,
     leaves: bool,
 }
@@ -90,6 +94,7 @@ impl WaitingRoom {
         pool: &PoolName,
         ticket: Ticket,
         secret: LeaseSecret,
+        until: Instant,
         keeps_place: bool,
     ) -> Seat {
         let called = Arc::new(Notify::new());
@@ -97,14 +102,14 @@ impl WaitingRoom {
         parked.seats.insert(ticket, called.clone());
         let timer = parked.pools.entry(pool.clone()).or_insert_with(|| {
             let bell = Arc::<Bell>::default();
-            let task = tokio::spawn(keep_time(self.store.clone(), pool.clone(), bell.clone()));
+            let task = tokio::spawn(keep_time(Arc::downgrade(self), pool.clone(), bell.clone()));
             Timer { seats: 0, bell, task }
         });
         timer.seats += 1;
         drop(parked);
         let grace = if keeps_place { GRACE } else { Span::ZERO };
         let departure = Departure { ticket, secret, grace };
-        Seat { room: self.clone(), pool: pool.clone(), departure, called, leaves: true }
+        Seat { room: self.clone(), pool: pool.clone(), departure, until, called, leaves: true }
     }
 
     /// Notes that something is due in a pool, if that is sooner than was known.
@@ -172,13 +177,22 @@ impl Drop for Seat {
         }
         if let Ok(runtime) = Handle::try_current() {
             let (store, pool) = (self.room.store.clone(), self.pool.clone());
-            let departure = self.departure.clone();
-            runtime.spawn(async move {
-                if let Err(error) = store.leave(&pool, &departure).await {
-                    tracing::debug!(%pool, %error, "a caller left, and its place did not");
-                }
-            });
+            runtime.spawn(leave(store, pool, self.departure.clone(), self.until));
         }
+    }
+}
+
+/// Leaves the line. A store that does not answer is asked until it does, or until it has dropped
+/// the waiter by itself: else a session would be handed to nobody.
+async fn leave(store: Arc<dyn Store>, pool: PoolName, departure: Departure, until: Instant) {
+    let mut pause = LEAVING.0;
+    while let Err(error) = store.leave(&pool, &departure).await {
+        if !error.is_transient() || clock::moment() >= until {
+            tracing::debug!(%pool, %error, "a caller left, and its place did not");
+            return;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LEAVING.1);
     }
 }
 
@@ -212,14 +226,17 @@ impl Bell {
 }
 
 /// Does what is due in a pool.
-async fn keep_time(store: Arc<dyn Store>, pool: PoolName, bell: Arc<Bell>) {
+async fn keep_time(room: Weak<WaitingRoom>, pool: PoolName, bell: Arc<Bell>) {
     loop {
         bell.rung().await;
-        let tended = store.tend(&pool).await;
+        let Some(room) = room.upgrade() else { return };
+        let tended = room.store.tend(&pool).await;
         let now = clock::moment();
         match tended {
             Ok(Some(after)) => bell.set(now + Duration::from_millis(after.0).max(LEAST)),
             Ok(None) => {}
+            // The pool is gone: whoever waits for it asks again, and is told.
+            Err(Error::Refused(_)) => room.hear(Notice::Missed),
             Err(_) => bell.set(now + PAUSE),
         }
     }

@@ -167,3 +167,54 @@ async fn an_expiry_serves_the_line_though_nobody_calls() {
     let waiting = wait_in_line(&clients[1], 1, ask(LONG)).await;
     lease_of(waiting).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hangs_up_while_the_store_is_away_leaves_the_line_when_it_is_back() {
+    let Some(mut redis) = RedisServer::start(Keeps::Everything) else { return };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let ([_broker, _other], [client, _]) = two_brokers(&redis, dir.path()).await;
+    let held = take(&client).await;
+    let gone = wait_in_line(&client, 1, ask(LONG)).await;
+    let next = wait_in_line(&client, 2, ask(LONG)).await;
+    redis.stop();
+    gone.abort();
+    // Each takes as long as the broker has patience: then it has also tried to leave.
+    for _ in 0..3 {
+        client.acquire(ask(Duration::ZERO)).await.expect_err("the store is away");
+    }
+    assert!(redis.start_again(), "redis-server does not start again");
+    eventually("the broker serves again", WITHIN, async || {
+        let request = v1::ListWaitersRequest { pool: "p".into(), ..Default::default() };
+        client.list_waiters(request).await.ok()
+    })
+    .await;
+    line_of(&client, 1).await;
+    give_back(&client, &held).await;
+    lease_of(next).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_pool_that_is_deleted_is_told() {
+    let Some(redis) = RedisServer::start(Keeps::Nothing) else { return };
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (_brokers, clients) = two_brokers(&redis, dir.path()).await;
+    let held = take(&clients[0]).await;
+    let waiting = wait_in_line(&clients[1], 1, ask(LONG)).await;
+    let request = v1::InvalidateRequest {
+        target: Some(v1::invalidate_request::Target::LeaseId(held.lease_id)),
+        reason: v1::InvalidReason::Banned.into(),
+        ..v1::InvalidateRequest::default()
+    };
+    clients[0].invalidate(request).await.expect("it is held");
+    let request = v1::RemoveSessionRequest { pool: "p".into(), session: held.session };
+    eventually("the session is removed", WITHIN, async || {
+        clients[0].remove_session(request.clone()).await.ok()
+    })
+    .await;
+    let request = v1::DeletePoolRequest { pool: "p".into() };
+    clients[0].delete_pool(request).await.expect("the pool is empty");
+    let told = tokio::time::timeout(WITHIN, waiting).await.expect("it is told in time");
+    let refused = told.expect("the call ends").unwrap_err();
+    let telegate::client::Error::Refused(refused) = refused else { panic!("{refused}") };
+    assert_eq!(refused.reason_name, "POOL_NOT_FOUND");
+}

@@ -22,9 +22,14 @@ use crate::{
         status::Fault,
         waiting::{Seat, WaitingRoom},
     },
-    store::Store,
+    store::{Error, Store},
     telemetry::Metrics,
 };
+
+/// For how long a store may be away under those who wait until they are told.
+const RIDE_OUT: Duration = Duration::from_secs(30);
+/// How long at least until it is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Acquires, to the end: the transport drops a handler whose caller is gone, and a grant that was
 /// under way at that moment must still be undone.
@@ -97,23 +102,38 @@ async fn in_line(
     let since = clock::moment();
     let deadline = since + Duration::from_millis(wait.0);
     let ticket = Ticket(getrandom::u64().map_err(no_secrets)?);
-    let mut seat = line.room.seat(&line.pool, ticket, ask.secret, ask.request.is_some());
+    let keeps_place = ask.request.is_some();
+    let mut seat = line.room.seat(&line.pool, ticket, ask.secret, deadline, keeps_place);
+    let mut away_since = None;
     loop {
-        let left = deadline.saturating_duration_since(clock::moment());
-        let patience = Patience { ticket, wait: millis(left), priority };
+        let now = clock::moment();
+        let patience =
+            Patience { ticket, wait: millis(deadline.saturating_duration_since(now)), priority };
         let joined = joined(line.clone(), caller.clone(), ask.clone(), patience, seat);
-        let next_due;
-        (seat, next_due) = match ToTheEnd::of(joined).await? {
+        let mut wakes_at = deadline;
+        seat = match ToTheEnd::of(joined).await? {
             Joined::Granted(delivery) => return Ok(delivery),
-            Joined::Waiting(seat, next_due) => (seat, next_due),
+            Joined::Waiting(seat, next_due) => {
+                away_since = None;
+                if let Some(after) = next_due {
+                    line.room.due(&line.pool, after);
+                }
+                seat
+            }
+            Joined::Away(seat, error) => {
+                // Whoever waits already is not sent away because the store is for a moment.
+                let is_new = ask.retried_for.is_none();
+                if is_new || now > *away_since.get_or_insert(now) + RIDE_OUT {
+                    return Err(error.into());
+                }
+                wakes_at = deadline.min(now + again(ticket));
+                seat
+            }
         };
-        if let Some(after) = next_due {
-            line.room.due(&line.pool, after);
-        }
         caller.step_aside();
         let over = tokio::select! {
             () = seat.called() => false,
-            () = sleep_until(deadline) => true,
+            () = sleep_until(wakes_at) => wakes_at == deadline,
             () = caller.gate.closing() => return Err(Fault::ShuttingDown),
         };
         caller.step_back().await?;
@@ -129,6 +149,13 @@ async fn in_line(
 enum Joined {
     Granted(Delivery),
     Waiting(Seat, Option<Span>),
+    /// The store could not be asked. Passes by itself.
+    Away(Seat, Error),
+}
+
+/// How long until a store that was away is asked again: not by all at the same time.
+fn again(ticket: Ticket) -> Duration {
+    AGAIN + Duration::from_millis(ticket.0 % 500)
 }
 
 /// Joins the line, or asks what has become of its place. The seat goes along, so that the line is
@@ -146,6 +173,7 @@ async fn joined(
             Ok(Joined::Granted(line.deliver(caller, *grant)))
         }
         Ok(Enqueued::Waiting(place)) => Ok(Joined::Waiting(seat, place.next_due)),
+        Err(error) if error.is_transient() => Ok(Joined::Away(seat, error)),
         Err(error) => Err(error.into()),
     }
 }

@@ -115,7 +115,8 @@ impl Listener {
                 () = line.lost.cancelled() => {}
                 () = self.anew.notified() => {}
             }
-            drop(line);
+            // What still hears goes on hearing meanwhile: those who wait at a broker that nobody
+            // hears lose their places.
             line = self.redial().await;
             self.crier.cry(Notice::Missed);
         }

@@ -135,10 +135,14 @@ impl Site {
             }
             let (deed, post) = self.think(&mut dice);
             let from = world.now();
-            // Known before it is over, or a caller would be surprised by what it does.
             self.wield(deed, post, &mut dice).await;
             let until = world.now();
-            world.history().blows.push((from, until));
+            let mut history = world.history();
+            history.blows.push((from, until));
+            if deed == Deed::KillBroker {
+                history.kills.push(from);
+            }
+            drop(history);
             wielded.push(Wielded { deed, post, from, until });
         }
     }

@@ -16,6 +16,8 @@ use telegate::pool::HAND_OVER;
 const SLACK: Duration = Duration::from_secs(3);
 /// How long after a blow the world is not whole yet.
 const RECOVERY: Duration = Duration::from_secs(4);
+/// For how long a broker may be unable to tell that somebody has gone.
+const UNTOLD: Duration = Duration::from_secs(15);
 /// How far the callers' clock and the store's may be apart.
 const CLOCKS: Duration = Duration::from_millis(10);
 /// After how long one of a class counts as of the next better one; shares are judged before that.
@@ -32,6 +34,8 @@ pub(crate) struct History {
     pub(crate) uses: Vec<Use>,
     /// From when until when something was broken.
     pub(crate) blows: Vec<(Duration, Duration)>,
+    /// When brokers were killed, with all that they still had to tell.
+    pub(crate) kills: Vec<Duration>,
 }
 
 /// A call that may wait, as its caller saw it.
@@ -227,13 +231,20 @@ impl History {
     /// Who has gone, and stands in line or is lent a session all the same.
     fn ghosts(&self) -> Vec<String> {
         let gone = self.waits.iter().filter(|wait| matches!(wait.end, End::Gone | End::Refused));
+        // A broker that is killed right after tells nobody. Its waiters are passed over.
+        let gone = gone.filter(|wait| {
+            let soon = wait.ended..=wait.ended + UNTOLD;
+            !self.kills.iter().any(|killed| soon.contains(killed))
+        });
         let gone: HashMap<_, _> = gone.map(|wait| (wait.name.as_str(), wait)).collect();
         let mut faults = Vec::new();
         for look in &self.looks {
             let long_gone = |name: &str| {
                 let wait = gone.get(name)?;
-                let late = wait.ended + Duration::from_millis(HAND_OVER.0) + SLACK;
-                (look.asked > late && self.is_whole(wait.ended, look.answered)).then_some(*wait)
+                let late = Duration::from_millis(HAND_OVER.0) + SLACK;
+                // Whatever broke when it went: it leaves when all is well again.
+                let is_late = look.asked > wait.ended + late;
+                (is_late && self.is_whole(look.asked - late, look.answered)).then_some(*wait)
             };
             for wait in look.waiting.iter().filter_map(|name| long_gone(name)) {
                 faults.push(format!("at {:?} there waits {wait:?}", look.asked));
@@ -241,7 +252,9 @@ impl History {
             // An answer that crossed its caller's going is a lease until its TTL is over.
             for held in &look.held {
                 let wait = gone.get(held.name.as_str()).filter(|wait| {
-                    held.granted > wait.ended + SLACK && self.is_whole(wait.ended, held.granted)
+                    let late = Duration::from_millis(HAND_OVER.0) + SLACK;
+                    held.granted > wait.ended + late
+                        && self.is_whole(held.granted - late, held.granted)
                 });
                 if let Some(wait) = wait {
                     faults.push(format!("{held:?} is lent to {wait:?}"));

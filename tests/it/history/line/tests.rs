@@ -150,14 +150,24 @@ fn a_ghost_is_caught_in_line_and_with_a_session() {
         // Its answer may have crossed its going.
         history.looks[2].held.push(holding(10));
         assert_eq!(history.faults(), [""; 0]);
-        history.looks[2].held.push(holding(14));
+        history.looks[2].held.push(holding(16));
         caught(&history, "is lent to");
         history.looks[2].held.clear();
         history.looks[2].waiting.push("w".to_owned());
         caught(&history, "there waits");
+        // Something broke when it went, or has just broken, or its broker could not tell.
+        history.blows = vec![(secs(1), secs(6))];
+        caught(&history, "there waits");
+        history.blows = vec![(secs(1), secs(8))];
+        assert_eq!(history.faults(), [""; 0]);
+        history.blows.clear();
+        history.kills = vec![secs(11)];
+        assert_eq!(history.faults(), [""; 0]);
+        history.kills = vec![secs(9)];
+        caught(&history, "there waits");
         history.waits[0].end = granted(10);
         history.looks[2].waiting.clear();
-        history.looks[2].held.push(holding(14));
+        history.looks[2].held.push(holding(16));
         assert_eq!(history.faults(), [""; 0]);
     }
 }

@@ -83,8 +83,7 @@ impl Stage {
         Some(Self { store, place, now, secrets: AtomicU64::new(1) })
     }
 
-    /// Lets the store go and opens it again, as a restart of the broker does. The bare rules keep
-    /// nothing, so they stay as they are.
+    /// Opens the store again, as a restart of the broker does. The bare rules stay as they are.
     pub(crate) async fn reopen(&mut self) {
         if matches!(self.place, Place::Nowhere { .. }) {
             return;

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-.PHONY: help run test lint unit bench outside clients deploy tools fmt
+.PHONY: help run test lint unit bench fuzz outside clients deploy tools fmt
 
 help: ## List what can be done
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,13 @@ unit: ## Run the tests in Rust, on both stores
 	tests/tools.sh check redis tmux python pyrogram kurigram hydrogram opentele gramjs mtcute \
 		mtcute-convert gotd grammers
 	. tests/tools.sh env; cargo test
+
+fuzz: ## Fuzz every parser for SECONDS=60; needs nightly Rust and cargo-fuzz
+	TELEGATE_CORPUS=fuzz/corpus cargo test --quiet --test it noise::no_file
+	for target in $$(cargo +nightly fuzz list); do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$(or $(SECONDS),60) \
+			-rss_limit_mb=1024 -malloc_limit_mb=256 -timeout=10 || exit 1; \
+	done
 
 bench: ## Compare with the bare parts it is made of; ARGS="load --rounds 9" for a part
 	tests/tools.sh check redis

@@ -75,7 +75,7 @@ pub(crate) struct State {
     pub(crate) filter: String,
     pub(crate) rows: TableState,
     pool: Option<String>,
-    state: Option<SessionState>,
+    only: Option<SessionState>,
 }
 
 impl State {
@@ -90,13 +90,13 @@ impl State {
             filter: String::new(),
             rows: TableState::default().with_selected(0),
             pool,
-            state: None,
+            only: None,
         }
     }
 
     /// What is to be looked at.
     pub(crate) fn wish(&self) -> Wish {
-        Wish { pool: self.pool.clone(), state: self.state }
+        Wish { pool: self.pool.clone(), state: self.only }
     }
 
     /// Takes in what was seen. What was looked for before the wish changed comes too late.
@@ -133,7 +133,7 @@ impl State {
 
     /// The state that sessions are shown of.
     pub(crate) const fn only(&self) -> Option<SessionState> {
-        self.state
+        self.only
     }
 
     /// Where the pool stands among the pools.
@@ -199,8 +199,8 @@ impl State {
             KeyCode::Right | KeyCode::Char('l' | ']') => return self.change_pool(1),
             KeyCode::Left | KeyCode::Char('h' | '[') => return self.change_pool(-1),
             KeyCode::Char('s') => {
-                let place = STATES.iter().position(|state| *state == self.state).unwrap_or(0);
-                self.state = STATES[(place + 1) % STATES.len()];
+                let place = STATES.iter().position(|state| *state == self.only).unwrap_or(0);
+                self.only = STATES[(place + 1) % STATES.len()];
                 self.rows.select(Some(0));
                 return Press::Look;
             }

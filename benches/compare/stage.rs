@@ -14,7 +14,7 @@ use std::{
 use prost::Message as _;
 use serde_json::Value;
 use telegate::{
-    client::{Client, Endpoint},
+    client::{Client, Endpoint, Error},
     proto::v1,
 };
 use tempfile::TempDir;
@@ -247,7 +247,7 @@ pub(crate) fn fill_pools(server: &Server, pools: u64, each: u64) {
             adding.spawn(async move {
                 for number in mine {
                     let session = session(&pool_name(number / each), number % each);
-                    client.add_session(session).await.expect("the session is new");
+                    add(&client, session).await;
                 }
             });
         }
@@ -255,6 +255,18 @@ pub(crate) fn fill_pools(server: &Server, pools: u64, each: u64) {
             added.expect("all sessions are added");
         }
     });
+}
+
+/// Adds a session; again where the store did not answer in time, as on a busy machine.
+async fn add(client: &Client, session: v1::AddSessionRequest) {
+    while let Err(error) = client.add_session(session.clone()).await {
+        match error {
+            Error::Refused(no) if no.reason_name == "SESSION_ALREADY_EXISTS" => return,
+            Error::Refused(no) if no.retry_after.is_some() => {}
+            error => panic!("a session cannot be added: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn make_pool(client: &Client, name: String) {

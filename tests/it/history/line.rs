@@ -244,7 +244,8 @@ impl History {
                 let late = Duration::from_millis(HAND_OVER.0) + SLACK;
                 // Whatever broke when it went: it leaves when all is well again.
                 let is_late = look.asked > wait.ended + late;
-                (is_late && self.is_whole(look.asked - late, look.answered)).then_some(*wait)
+                let since = look.asked.checked_sub(late)?;
+                (is_late && self.is_whole(since, look.answered)).then_some(*wait)
             };
             for wait in look.waiting.iter().filter_map(|name| long_gone(name)) {
                 faults.push(format!("at {:?} there waits {wait:?}", look.asked));
@@ -253,8 +254,9 @@ impl History {
             for held in &look.held {
                 let wait = gone.get(held.name.as_str()).filter(|wait| {
                     let late = Duration::from_millis(HAND_OVER.0) + SLACK;
+                    let since = held.granted.checked_sub(late);
                     held.granted > wait.ended + late
-                        && self.is_whole(held.granted - late, held.granted)
+                        && since.is_some_and(|since| self.is_whole(since, held.granted))
                 });
                 if let Some(wait) = wait {
                     faults.push(format!("{held:?} is lent to {wait:?}"));

@@ -21,7 +21,8 @@ pub(super) struct Line {
     requests: HashMap<(KeyId, String), u64>,
     /// The numbers of those who can be served.
     lines: BTreeMap<LineKey, BTreeSet<u64>>,
-    deadlines: BTreeSet<(Time, u64)>,
+    /// When each gives up; those of one moment by their ticket's text.
+    deadlines: BTreeMap<(Time, String), u64>,
     /// The hand-over at which each key was last served; forgotten when nobody waits.
     turns: HashMap<KeyId, u64>,
     last_turn: u64,
@@ -96,7 +97,7 @@ impl Line {
         if let Some(request) = waiter.request() {
             self.requests.insert(request, seq);
         }
-        self.deadlines.insert((waiter.deadline, seq));
+        self.deadlines.insert(due(&waiter), seq);
         if !waiter.absent {
             self.lines.entry(waiter.line()).or_default().insert(seq);
             self.present += 1;
@@ -112,7 +113,7 @@ impl Line {
         if let Some(request) = waiter.request() {
             self.requests.remove(&request);
         }
-        self.deadlines.remove(&(waiter.deadline, seq));
+        self.deadlines.remove(&due(&waiter));
         if !waiter.absent {
             let line = waiter.line();
             if let Some(seqs) = self.lines.get_mut(&line) {
@@ -134,8 +135,8 @@ impl Line {
     /// Takes out those whose time is over, at most so many.
     pub(super) fn drop_due(&mut self, now: Time, most: usize) {
         for _ in 0..most {
-            match self.deadlines.first() {
-                Some(&(at, seq)) if at <= now => self.remove(seq),
+            match self.deadlines.first_key_value() {
+                Some(((at, _), seq)) if *at <= now => self.remove(*seq),
                 _ => break,
             };
         }
@@ -180,4 +181,8 @@ impl Line {
         self.since = now;
         self.remove(seq)
     }
+}
+
+fn due(waiter: &Waiter) -> (Time, String) {
+    (waiter.deadline, waiter.ticket.0.to_string())
 }

@@ -70,14 +70,16 @@ local function settlers()
 
   -- Narrow cool-downs are over.
   function made.thaw(name, standing)
-    local before = standing.cool_downs
-    if seat(standing) == FREE then
+    local before, where = standing.cool_downs, seat(standing)
+    if where == FREE then
       local here = place(name, standing.last_used)
       for _, entry in ipairs(before) do
         if not is_whole(entry.key) and entry.ends <= now then
           redis.call('ZREM', COOLING, entry.key .. here)
         end
       end
+    end
+    if where == FREE or where == SUSPECTS then
       freed[#freed + 1] = name
     end
     made.drop_past(standing, true)

@@ -1,8 +1,8 @@
 //! Suspicion: a session that may be dead is lent to nobody but a probe, whose report decides.
 
 use telegate::pool::{
-    EndCause, Ended, Holder, InvalidReason, Invalidation, PoolState, Refusal, ReleaseOutcome,
-    SessionState, Span, Suspicion,
+    EndCause, Ended, Enqueued, Holder, InvalidReason, Invalidation, Patience, PoolState, Priority,
+    Refusal, ReleaseOutcome, SessionState, Span, Suspicion, Ticket,
 };
 
 use super::{DRAIN, TICK, TTL};
@@ -64,6 +64,22 @@ law! {
         t.meets("b", &unknown_key()).await;
         assert_eq!(t.explain(probe()).await, Ok(name("b")));
         assert_eq!(t.all_that(&probe()).await, ["b", "a", "c"]);
+    }
+
+    async fn a_probe_that_waits_gets_the_suspect_one_when_what_it_cooled_down_for_is_over(t) {
+        t.pool_of(&["a"]).await;
+        t.meets("a", &flood("messages.search", 500)).await;
+        t.meets("a", &unknown_key()).await;
+        let ask = probe().calling("messages.search").ask(|| t.fresh_secret());
+        let (ticket, wait) = (Ticket(1), Span::hours(1));
+        let patience = Patience { ticket, wait, priority: Priority::Normal };
+        let waits = t.store.enqueue(&pool_name("p"), ask, patience).await;
+        assert!(matches!(waits, Ok(Enqueued::Waiting(_))), "{waits:?}");
+        t.advance(Span::secs(500));
+        assert_eq!(t.state("a").await, SessionState::Suspect);
+        // Whatever is done next in the pool hands it over; no timer is needed.
+        t.acquire(want()).await.unwrap_err();
+        assert_eq!(t.state("a").await, SessionState::Leased);
     }
 
     async fn probes_take_suspects_by_name_and_those_that_rested_by_the_end_of_their_rest(t) {

@@ -29,7 +29,7 @@ use crate::{
         redis::{Keeps, RedisServer},
     },
     history::{Held, faults, line::History},
-    model::dice::{Dice, any_seed},
+    model::dice::{Dice, first_seed},
 };
 
 /// For how long things break, unless more is asked for.
@@ -134,7 +134,7 @@ async fn make_pool(client: &Client) {
 /// and that everything becomes well again.
 async fn chaos(redis: Option<RedisServer>, brokers: usize) {
     let seconds = crate::model::variable("TELEGATE_CHAOS_SECONDS").unwrap_or(SECONDS);
-    let seed = crate::model::variable("TELEGATE_SEED").unwrap_or_else(any_seed);
+    let seed = crate::model::variable("TELEGATE_SEED").unwrap_or_else(first_seed);
     eprintln!("chaos for {seconds} s, TELEGATE_SEED={seed}");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let worker: &[Role] = &[Role::Worker, Role::Observer];

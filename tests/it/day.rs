@@ -26,7 +26,7 @@ use crate::{
         stage::{BEGINNING, Engine, POOL, Stage, lawful, pool_name, session, want},
         trouble::of_account,
     },
-    model::dice::{Dice, any_seed},
+    model::dice::{Dice, first_seed},
 };
 
 /// How many sessions there are; every tenth shares its account with the one before.
@@ -90,7 +90,7 @@ impl Day {
     async fn play(engine: Engine) {
         let Some(stage) = Stage::open(engine).await else { return };
         let seed = std::env::var("TELEGATE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(any_seed);
+        let seed = seed.unwrap_or_else(first_seed);
         eprintln!("{engine:?}: TELEGATE_SEED={seed}");
         let mut day = Self {
             stage,

@@ -9,13 +9,16 @@ use std::{
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 
-/// A seed that is different in each run, unless `TELEGATE_FIRST_SEED` is set: what decides whether
-/// a change lands plays the same each time, and so blames no change for what was there before.
+/// A seed that is different at each call.
 pub(crate) fn any_seed() -> u64 {
-    if let Some(seed) = super::variable("TELEGATE_FIRST_SEED") {
-        return seed;
-    }
     RandomState::new().build_hasher().finish() % 1_000_000_000
+}
+
+/// The seed that a history begins with: any, unless `TELEGATE_FIRST_SEED` is set. What decides
+/// whether a change lands plays the same each time, and so blames no change for what was there
+/// before.
+pub(crate) fn first_seed() -> u64 {
+    super::variable("TELEGATE_FIRST_SEED").unwrap_or_else(any_seed)
 }
 
 impl Dice {

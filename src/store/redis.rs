@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::{
-    argument::{Call, PackedAsk, PackedError, PackedWait, fresh_name, millis, mode_name, pack},
+    argument::{Call, PackedError, PackedWait, fresh_name, millis, mode_name, pack},
     doubt::Doubt,
     ear::Ear,
     keys::Keys,
@@ -243,7 +243,7 @@ impl Store for RedisStore {
     async fn acquire(&self, pool: &PoolName, ask: Ask) -> Result<Grant> {
         let call = |ask: &Ask| {
             let verb = if ask.retried_for.is_some() { Verb::Collect } else { Verb::Acquire };
-            self.call(verb, pool).packed(&PackedAsk::new(ask))
+            self.call(verb, pool).ask(ask)
         };
         let grant = self.asked(pool, ask, call, Reply::grant).await?;
         self.inner.witnesses.note(pool, &grant.record.name, &grant.lease);
@@ -258,7 +258,7 @@ impl Store for RedisStore {
     ) -> Result<Enqueued> {
         let call = |ask: &Ask| {
             let wait = PackedWait::new(ask, &wait, self.inner.ear.channel());
-            self.call(Verb::Enqueue, pool).packed(&PackedAsk::new(ask)).packed(&wait)
+            self.call(Verb::Enqueue, pool).ask(ask).packed(&wait)
         };
         let enqueued = self.asked(pool, ask, call, Reply::enqueued).await?;
         if let Enqueued::Granted(grant) = &enqueued {
@@ -383,7 +383,7 @@ impl Store for RedisStore {
     }
 
     async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
-        let call = self.call(Verb::Explain, pool).packed(&PackedAsk::new(&ask));
+        let call = self.call(Verb::Explain, pool).ask(&ask);
         let session = ask.session.as_ref();
         let about = About { session, ask: Some(&ask), ..About::pool(pool) };
         self.run(call).await?.chosen(about)

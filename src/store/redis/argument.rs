@@ -42,6 +42,12 @@ impl Call {
         self.with(lease.session.as_str()).with(lease.secret.to_hex())
     }
 
+    /// Adds an ask.
+    #[must_use]
+    pub(super) fn ask(self, ask: &Ask) -> Self {
+        self.with(row(&PackedAsk::new(ask)))
+    }
+
     /// Adds an argument that the script unpacks.
     #[must_use]
     pub(super) fn packed(self, arg: &impl Serialize) -> Self {
@@ -49,35 +55,39 @@ impl Call {
     }
 }
 
+/// What a script unpacks as a row of values: a list without its head, which takes one byte.
+fn row(value: &impl Serialize) -> Vec<u8> {
+    let mut list = rmp_serde::to_vec(value).expect("these types always encode");
+    debug_assert_eq!(list[0] & 0xf0, 0x90, "a list of up to fifteen values");
+    list.remove(0);
+    list
+}
+
 /// What a script unpacks, and what the broker keeps as bytes of its own.
 pub(super) fn pack(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).expect("these types always encode")
 }
 
-/// An ask, as `lua/acquire.lua` reads it.
+/// An ask: a row, as `lua/standing.lua` reads it.
 #[derive(Serialize)]
-pub(super) struct PackedAsk<'a> {
+struct PackedAsk<'a> {
     secret: String,
     key: &'a str,
     purpose: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<Span>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     session: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
     retried: bool,
-    selector: Vec<(bool, Vec<String>)>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    scopes: Vec<String>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    selector: Option<Vec<(bool, Vec<String>)>>,
+    scopes: Option<Vec<String>>,
     probe: bool,
 }
 
 impl<'a> PackedAsk<'a> {
-    pub(super) fn new(ask: &'a Ask) -> Self {
+    fn new(ask: &'a Ask) -> Self {
+        let selector = needles(&ask.selector);
+        let scopes: Vec<_> = ask.scopes().iter().map(Scope::key).collect();
         Self {
             secret: ask.secret.to_hex(),
             key: ask.holder.key.as_str(),
@@ -87,8 +97,8 @@ impl<'a> PackedAsk<'a> {
             request: ask.request.as_ref().map(|tag| tag.id.as_str()),
             digest: ask.request.as_ref().map(|tag| tag.digest.as_str()),
             retried: ask.retried_for.is_some(),
-            selector: needles(&ask.selector),
-            scopes: ask.scopes().iter().map(Scope::key).collect(),
+            selector: (!selector.is_empty()).then_some(selector),
+            scopes: (!scopes.is_empty()).then_some(scopes),
             probe: ask.probe,
         }
     }

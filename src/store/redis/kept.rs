@@ -9,56 +9,21 @@ use crate::{
     pool::{
         CoolDown, Effect, EndCause, Ended, Escalation, Growth, Holder, Invalidation, KeyId, Lease,
         LeaseSecret, Priority, RequestTag, Selector, SessionName, SessionRecord, SessionState,
-        Span, Standing, Suspicion, Time, WaiterView,
+        Standing, Suspicion, Time, WaiterView,
         verdict::{Capability, Scope},
     },
     store::Result,
 };
 
-/// How a session stands, as `lua/standing.lua` keeps it.
-#[derive(Deserialize)]
-struct Kept {
-    epoch: u64,
-    last_used: Time,
-    rest_until: Time,
-    lease: Option<KeptLease>,
+/// What few sessions have, as `lua/standing.lua` keeps it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct KeptTrouble {
     invalid: Option<Invalidation>,
-    ended: Option<KeptEnd>,
     suspect: Option<Suspicion>,
-    #[serde(default)]
     cool_downs: Vec<KeptCoolDown>,
-    #[serde(default)]
     floods: BTreeMap<String, Time>,
-    #[serde(default)]
     growth: Vec<KeptGrowth>,
-}
-
-#[derive(Deserialize)]
-struct KeptLease {
-    secret: String,
-    epoch: u64,
-    key: KeyId,
-    purpose: String,
-    request: Option<String>,
-    digest: Option<String>,
-    granted_at: Time,
-    expires_at: Time,
-    max_expires_at: Time,
-    ttl: Span,
-    deliveries: u32,
-    #[serde(default)]
-    renewals: u64,
-}
-
-#[derive(Deserialize)]
-struct KeptEnd {
-    secret: String,
-    epoch: u64,
-    cause: EndCause,
-    at: Time,
-    holder: Option<KeyId>,
-    #[serde(default)]
-    detail: String,
 }
 
 /// A cool-down or a brake. The subject stands there only where the key does not tell it.
@@ -100,21 +65,74 @@ pub(super) fn record(kept: &[u8]) -> Result<SessionRecord> {
     Ok(SessionRecord { created_at: Time(created_at.ok_or_else(malformed)?), ..record })
 }
 
-/// How a session stands.
+/// How a session stands: a row, as `lua/standing.lua` packs it.
 pub(super) fn standing(packed: &[u8]) -> Result<Standing> {
-    let kept: Kept = unpack(packed)?;
+    let mut row = Row::of(packed);
+    let _labels: Option<&str> = row.next()?;
+    let (epoch, last_used, rest_until) = (row.next()?, row.next()?, row.next()?);
+    let trouble: KeptTrouble = row.next::<Option<_>>()?.unwrap_or_default();
+    let ended = row.ended()?;
+    let lease = row.lease(epoch)?;
     Ok(Standing {
-        epoch: kept.epoch,
-        last_used: kept.last_used,
-        lease: kept.lease.map(KeptLease::into_lease).transpose()?,
-        rest_until: kept.rest_until,
-        invalid: kept.invalid,
-        ended: kept.ended.map(KeptEnd::into_ended).transpose()?,
-        cool_downs: sorted(kept.cool_downs)?,
-        suspect: kept.suspect,
-        floods: kept.floods.into_iter().collect(),
-        growth: kept.growth.into_iter().map(KeptGrowth::into_growth).collect(),
+        epoch,
+        last_used,
+        lease,
+        rest_until,
+        invalid: trouble.invalid,
+        ended,
+        cool_downs: sorted(trouble.cool_downs)?,
+        suspect: trouble.suspect,
+        floods: trouble.floods.into_iter().collect(),
+        growth: trouble.growth.into_iter().map(KeptGrowth::into_growth).collect(),
     })
+}
+
+/// Values that were packed one behind the other.
+struct Row<'a>(rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>);
+
+impl<'a> Row<'a> {
+    fn of(packed: &'a [u8]) -> Self {
+        Self(rmp_serde::Deserializer::from_read_ref(packed))
+    }
+
+    fn next<T: Deserialize<'a>>(&mut self) -> Result<T> {
+        // The decoder's own words could quote what must stay secret.
+        T::deserialize(&mut self.0).map_err(|_| broken("a record that does not decode"))
+    }
+
+    /// How the last lease that ended did, if one has: a row in the row.
+    fn ended(&mut self) -> Result<Option<Ended>> {
+        let Some(packed) = self.next::<Option<&[u8]>>()? else { return Ok(None) };
+        let mut row = Row::of(packed);
+        Ok(Some(Ended {
+            secret: secret(row.next()?)?,
+            epoch: row.next()?,
+            cause: row.next()?,
+            at: row.next()?,
+            holder: row.next()?,
+            detail: row.next::<Option<_>>()?.unwrap_or_default(),
+        }))
+    }
+
+    /// The lease, if it is leased.
+    fn lease(&mut self, epoch: u64) -> Result<Option<Lease>> {
+        let Some(hex) = self.next()? else { return Ok(None) };
+        let secret = secret(hex)?;
+        let holder = Holder { key: self.next()?, purpose: self.next()? };
+        let (id, digest): (Option<_>, Option<_>) = (self.next()?, self.next()?);
+        Ok(Some(Lease {
+            secret,
+            epoch,
+            holder,
+            request: id.zip(digest).map(|(id, digest)| RequestTag { id, digest }),
+            granted_at: self.next()?,
+            expires_at: self.next()?,
+            max_expires_at: self.next()?,
+            ttl: self.next()?,
+            deliveries: self.next()?,
+            renewals: self.next::<Option<_>>()?.unwrap_or_default(),
+        }))
+    }
 }
 
 /// A brake.
@@ -207,32 +225,6 @@ fn scope(key: &str, subject: Option<String>) -> Option<Scope> {
 impl KeptGrowth {
     fn into_growth(self) -> Growth {
         Growth { rule: self.rule, times: self.times, until: self.ends }
-    }
-}
-
-impl KeptLease {
-    fn into_lease(self) -> Result<Lease> {
-        let tag = |(id, digest)| RequestTag { id, digest };
-        Ok(Lease {
-            secret: secret(&self.secret)?,
-            epoch: self.epoch,
-            holder: Holder { key: self.key, purpose: self.purpose },
-            request: self.request.zip(self.digest).map(tag),
-            granted_at: self.granted_at,
-            expires_at: self.expires_at,
-            max_expires_at: self.max_expires_at,
-            ttl: self.ttl,
-            deliveries: self.deliveries,
-            renewals: self.renewals,
-        })
-    }
-}
-
-impl KeptEnd {
-    fn into_ended(self) -> Result<Ended> {
-        let secret = secret(&self.secret)?;
-        let Self { epoch, cause, at, holder, detail, .. } = self;
-        Ok(Ended { secret, epoch, cause, at, holder, detail })
     }
 }
 

@@ -16,10 +16,10 @@ use crate::pool::PoolName;
 const MAX_READY: usize = 10_000;
 
 /// The keys of a pool, in the order that `lua/standing.lua` expects.
-const POOL_KEYS: [&str; 25] = [
-    "meta", "session", "standing", "free", "leases", "rests", "requests", "labels", "index",
-    "ready", "floods", "suspects", "thaws", "scopes", "cooling", "accounts", "brakes", "bursts",
-    "waiters", "line", "lines", "arrivals", "patience", "turns", "trail",
+const POOL_KEYS: [&str; 24] = [
+    "meta", "session", "standing", "free", "leases", "rests", "requests", "index", "ready",
+    "floods", "suspects", "thaws", "scopes", "cooling", "accounts", "brakes", "bursts", "waiters",
+    "line", "lines", "arrivals", "patience", "turns", "trail",
 ];
 
 /// The names of all keys.

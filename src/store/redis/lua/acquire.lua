@@ -16,4 +16,4 @@ if not pool then
 end
 settle()
 serve_waiters()
-return lend(cmsgpack.unpack(ARGV[1]), seldom)
+return lend(read_ask(ARGV[1]), seldom)

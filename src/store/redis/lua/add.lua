@@ -42,13 +42,12 @@ end
 redis.call('HSET', SESSION, name, head .. '\0' .. record)
 redis.call('ZADD', INDEX, 0, '\0' .. name)
 if labels ~= '' then
-  redis.call('HSET', LABELS, name, labels)
   for label in string.gmatch(labels, '[^\n]+') do
     redis.call('ZADD', INDEX, 0, label .. '\0' .. name)
   end
 end
 local standing = read_standing(name)
-standing.epoch = pool.past_epoch or 0
+standing.epoch, standing.labels = pool.past_epoch or 0, labels ~= '' and labels or nil
 index(name, standing)
 settlers().note(name, 'add', ARGV[9], '', now)
 return view(name, standing)

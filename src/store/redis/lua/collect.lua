@@ -8,7 +8,7 @@
 if not pool then
   return { 'pool_not_found' }
 end
-local ask = cmsgpack.unpack(ARGV[1])
+local ask = read_ask(ARGV[1])
 settle()
 local own = read_waiter(redis.call('HGET', WAITERS, 's' .. ask.secret))
 if own then

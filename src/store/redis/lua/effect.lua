@@ -294,7 +294,7 @@ end
 
 -- Who holds the session and who held it last, as far as that is known.
 local function holders(standing)
-  local found, lease, ended = {}, standing.lease, standing.ended
+  local found, lease, ended = {}, standing.lease, last_end(standing)
   if lease then
     found[1] = { key = lease.key, purpose = lease.purpose }
   end
@@ -362,7 +362,7 @@ end
 -- its holder, or the holder of the last one that the session remembers; a refusal, if not.
 local function reporter(name, secret, key)
   local standing, refusal = held(name, secret, key)
-  local ended = standing.ended
+  local ended = last_end(standing)
   if not refusal then
     return standing, standing.lease.epoch
   elseif ended and ended.secret == secret then

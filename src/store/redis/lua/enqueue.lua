@@ -34,7 +34,7 @@ end
 if not pool then
   return { 'pool_not_found' }
 end
-local ask, patience = cmsgpack.unpack(ARGV[1]), cmsgpack.unpack(ARGV[2])
+local ask, patience = read_ask(ARGV[1]), cmsgpack.unpack(ARGV[2])
 settle()
 serve_waiters()
 local answer = lend(ask, function()

@@ -9,5 +9,5 @@ if not pool then
 end
 settle()
 serve_waiters()
-local name, refusal = seldom()(cmsgpack.unpack(ARGV[1]))
+local name, refusal = seldom()(read_ask(ARGV[1]))
 return name and { 'explained', name } or refusal

@@ -15,7 +15,6 @@ local function extend(name, secret, key, ttl)
   lease.expires_at = math.max(lease.expires_at, math.min(now + ttl, lease.max_expires_at))
   lease.ttl = lease.expires_at - now
   lease.renewals = (lease.renewals or 0) + 1
-  redis.call('ZADD', LEASES, lease.expires_at, name)
-  write_standing(name, standing)
-  return { 'lease', cmsgpack.pack(standing) }
+  redis.call('ZADD', LEASES, text(lease.expires_at), name)
+  return { 'lease', write_standing(name, standing) }
 end

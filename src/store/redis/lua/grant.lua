@@ -1,7 +1,8 @@
 -- Piece: leasing a session. Needs standing.lua and settle.lua.
 
 -- Leases a session as asked. With a span to collect it in, it is handed over: its lease ends after
--- that unless it is collected, and begins in earnest when it is.
+-- that unless it is collected, and begins in earnest when it is. Gives how the session then
+-- stands, packed.
 local function grant(ask, name, collect_within)
   local policy, standing = pool.policy, read_standing(name)
   local ttl = math.min(math.max(ask.ttl or policy.default_ttl, policy.min_ttl), policy.max_ttl)
@@ -21,22 +22,20 @@ local function grant(ask, name, collect_within)
     ttl = ttl,
     deliveries = collect_within and 0 or 1,
   }
-  index(name, standing, before)
-  return standing
+  return index(name, standing, before)
 end
 
--- Takes what was handed to a waiter into its hands: only now the lease begins in earnest. Tells
--- whether it had to be taken.
+-- Takes what was handed to a waiter into its hands: only now the lease begins in earnest. Gives how
+-- the session then stands, packed, if it had to be taken.
 local function collect(name, standing)
   local lease = standing.lease
   if lease.deliveries > 0 then
-    return false
+    return nil
   end
   local before = unindex(name, standing)
   lease.deliveries = 1
   lease.granted_at = now
   lease.expires_at = now + lease.ttl
   lease.max_expires_at = now + pool.policy.max_lifetime
-  index(name, standing, before)
-  return true
+  return index(name, standing, before)
 end

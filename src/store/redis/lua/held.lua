@@ -4,13 +4,15 @@
 -- refusal, if not.
 local function held(name, secret, key)
   local standing = settle_session(name)
-  local lease, ended = standing.lease, standing.ended
+  local lease = standing.lease
   if lease and lease.secret == secret then
     if lease.key == key then
       return standing
     end
     return standing, { 'not_holder' }
-  elseif ended and ended.secret == secret then
+  end
+  local ended = last_end(standing)
+  if ended and ended.secret == secret then
     return standing, { 'lease_lost', ended.cause, ended.epoch, ended.at, ended.detail or '' }
   elseif ended then
     -- Only the last lease of a session is remembered, so an id that matches none is taken for an

@@ -10,5 +10,5 @@ return each_lease(2, 2, function(at)
     return refusal
   end
   standing.lease.ttl = standing.lease.expires_at - now
-  return { 'lease', cmsgpack.pack(standing) }
+  return { 'lease', pack_standing(standing) }
 end)

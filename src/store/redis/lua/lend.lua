@@ -2,16 +2,15 @@
 
 -- The lease that the ask has already, a new one, or a refusal. `choice()` gives choose().
 local function lend(ask, choice)
-  local function granted(name, standing, before)
-    return { 'granted', now, before, redis.call('HGET', SESSION, name), cmsgpack.pack(standing) }
+  local function granted(name, packed, before)
+    return { 'granted', now, before, redis.call('HGET', SESSION, name), packed }
   end
   if ask.retried then
     local name = redis.call('HGET', REQUESTS, ask.secret)
     local standing = name and settle_session(name)
     if standing and standing.lease and standing.lease.secret == ask.secret then
       -- The same call as before, so no other delivery.
-      collect(name, standing)
-      return granted(name, standing, 0)
+      return granted(name, collect(name, standing) or pack_standing(standing), 0)
     end
   end
   if ask.request then
@@ -21,12 +20,13 @@ local function lend(ask, choice)
     if lease and lease.request == ask.request then
       if lease.digest ~= ask.digest then
         return { 'request_id_reused' }
-      elseif collect(name, standing) then
-        return granted(name, standing, 0)
+      end
+      local collected = collect(name, standing)
+      if collected then
+        return granted(name, collected, 0)
       end
       lease.deliveries = lease.deliveries + 1
-      write_standing(name, standing)
-      return granted(name, standing, 1)
+      return granted(name, write_standing(name, standing), 1)
     end
   end
   local name

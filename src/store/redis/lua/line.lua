@@ -38,7 +38,13 @@ local function first_open(selector, scopes, names, here)
   if #names == 0 then
     return nil
   end
-  local labels = #selector > 0 and redis.call('HMGET', LABELS, unpack(names))
+  local labels = nil
+  if #selector > 0 then
+    labels = redis.call('HMGET', STANDING, unpack(names))
+    for i, packed in ipairs(labels) do
+      labels[i] = labels_of(packed)
+    end
+  end
   local cooling = {}
   for s, scope in ipairs(scopes) do
     local members = {}

@@ -24,14 +24,11 @@ local function part(verb, arguments)
   return answer
 end
 
-local answers, at = {}, 1
-while at < #ARGV do
-  local verb, arguments, first = VERBS[ARGV[at]], {}, at + 2
-  at = first + tonumber(ARGV[at + 1])
-  for i = first, at - 1 do
-    arguments[i - first + 1] = ARGV[i]
-  end
-  local done, answer = pcall(part, verb, arguments)
+local answers, at, count = {}, 1, #ARGV
+while at < count do
+  local verb, first = VERBS[ARGV[at]], at + 2
+  at = first + ARGV[at + 1]
+  local done, answer = pcall(part, verb, { unpack(ARGV, first, at - 1) })
   if not done then
     answer = { 'failed', tostring(type(answer) == 'table' and answer.err or answer) }
   end

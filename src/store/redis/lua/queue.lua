@@ -13,19 +13,14 @@ local AGEING = 30000
 -- The most sub-lines of a pool.
 local MAX_LINES = 1024
 
--- A number as it stands in a member: all of one width, so that they sort.
-local function moment(number)
-  return string.format('%016.0f', number)
-end
-
 local function read_waiter(ticket)
   local packed = ticket and redis.call('HGET', WAITERS, 't' .. ticket)
   return packed and cmsgpack.unpack(packed)
 end
 
 local function member_of(waiter)
-  return waiter.line .. '\0' .. moment(waiter.seq) .. '\0' .. moment(waiter.since) .. '\0'
-    .. moment(waiter.deadline) .. '\0' .. waiter.ticket
+  return waiter.line .. '\0' .. in_member(waiter.seq) .. '\0' .. in_member(waiter.since) .. '\0'
+    .. in_member(waiter.deadline) .. '\0' .. waiter.ticket
 end
 
 -- Takes a waiter out of the line.
@@ -102,7 +97,7 @@ local function demands()
     if seq then
       local demand, class, key = string.match(line, '^(.-)%z(%d)%z(.*)$')
       if not by_demand[demand] then
-        by_demand[demand] = { ask = cmsgpack.unpack(read_waiter(ticket).ask), heads = {} }
+        by_demand[demand] = { ask = read_ask(read_waiter(ticket).ask), heads = {} }
         order[#order + 1] = by_demand[demand]
       end
       local heads = by_demand[demand].heads
@@ -177,7 +172,7 @@ local function offer(name)
         local turn = redis.call('HINCRBY', TURNS, '#turn', 1)
         redis.call('HSET', TURNS, 'k' .. waiter.key, turn, '#pace', pace_now(), '#since', now)
       end
-      grant(cmsgpack.unpack(waiter.ask), name, HAND_OVER)
+      grant(read_ask(waiter.ask), name, HAND_OVER)
       return true
     end
   end

@@ -27,11 +27,9 @@ redis.call('HDEL', SESSION, name)
 redis.call('HDEL', STANDING, name)
 redis.call('HDEL', TRAIL, name)
 redis.call('ZREM', INDEX, '\0' .. name)
-local labels = redis.call('HGET', LABELS, name)
-for label in string.gmatch(labels or '', '[^\n]+') do
+for label in string.gmatch(standing.labels or '', '[^\n]+') do
   redis.call('ZREM', INDEX, label .. '\0' .. name)
 end
-redis.call('HDEL', LABELS, name)
 local claim, fingerprint, account = string.match(known, '^%d+ (%S+) ([^ %z]+) ?([^ %z]*)%z')
 redis.call('ZREM', ACCOUNTS, account .. '\0' .. name)
 if standing.epoch > (pool.past_epoch or 0) then

@@ -20,13 +20,12 @@ local answer = { 'revoked', first, -1, '' }
 
 local function revoke(name, standing)
   answer[#answer + 1] = name
-  answer[#answer + 1] = cmsgpack.pack(standing)
+  answer[#answer + 1] = pack_standing(standing)
   local before = unindex(name, standing)
-  end_lease(standing, 'Revoked', now)
-  standing.ended.detail = why
+  end_lease(standing, 'Revoked', now, why)
   rest(standing, now, pool.policy.drain)
   index(name, standing, before)
-  tell_ended(name, standing.ended)
+  tell_ended(name, last_end(standing))
   settlers().note(name, 'revoke', ARGV[7], why, now)
 end
 

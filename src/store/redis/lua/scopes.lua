@@ -10,7 +10,7 @@ local WALK_LIMIT = 256
 -- Settles what is due in the scopes, boundedly.
 local function settle_scopes(scopes)
   for _, scope in ipairs(scopes) do
-    local from, to = '[' .. scope .. '\0', string.format('(%s\0%016.0f', scope, now + 1)
+    local from, to = '[' .. scope .. '\0', '(' .. scope .. '\0' .. in_member(now + 1)
     local over = redis.call('ZRANGEBYLEX', SCOPES, from, to, 'LIMIT', '0', SETTLE_LIMIT)
     for _, member in ipairs(over) do
       local name = string.match(member, '[^%z]*$')

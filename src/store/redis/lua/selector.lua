@@ -22,6 +22,14 @@ local function find(needles, labels)
   end
 end
 
+-- The labels of a session, if it has any: what its standing begins with.
+local function labels_of(packed)
+  if packed then
+    local _, labels = cmsgpack.unpack_one(packed)
+    return labels
+  end
+end
+
 local function matches(selector, labels)
   for _, requirement in ipairs(selector) do
     if (find(requirement[2], labels or '') ~= nil) ~= requirement[1] then
@@ -32,7 +40,7 @@ local function matches(selector, labels)
 end
 
 local function session_matches(selector, name)
-  return #selector == 0 or matches(selector, redis.call('HGET', LABELS, name))
+  return #selector == 0 or matches(selector, labels_of(redis.call('HGET', STANDING, name)))
 end
 
 -- A label of these that the selector refuses.
@@ -51,8 +59,8 @@ end
 -- Which of these sessions is the first that matches.
 local function first_of(selector, names)
   if #names > 0 then
-    for i, labels in ipairs(redis.call('HMGET', LABELS, unpack(names))) do
-      if matches(selector, labels) then
+    for i, packed in ipairs(redis.call('HMGET', STANDING, unpack(names))) do
+      if matches(selector, labels_of(packed)) then
         return i
       end
     end

@@ -14,7 +14,6 @@
 --   leases    ZSET    leased sessions by expiry
 --   rests     ZSET    resting sessions by the end of their rest
 --   requests  HASH    secret of a living lease, and "key\0request id" where it has one -> session
---   labels    HASH    name -> its labels, "\nkey=value\n...\n"; absent where it has none
 --   index     ZSET    "\0name" and "key=value\0name" of every session, all with score 0
 --   ready     ZSET    "key=value\0last use\0name" of every free session, all with score 0
 --   floods    ZSET    sessions that cool down as a whole, by the end of that
@@ -42,15 +41,15 @@
 --
 -- A session that is not INVALID stands in exactly one of free, leases, rests, floods and suspects.
 -- The cool-downs of one that is INVALID stand in its standing only.
-assert(#KEYS >= 25, 'a verb of a pool needs twenty-five keys')
+assert(#KEYS >= 24, 'a verb of a pool needs twenty-four keys')
 local META, SESSION, STANDING = KEYS[1], KEYS[2], KEYS[3]
 local FREE, LEASES, RESTS = KEYS[4], KEYS[5], KEYS[6]
-local REQUESTS, LABELS, INDEX, READY = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local FLOODS, SUSPECTS, THAWS = KEYS[11], KEYS[12], KEYS[13]
-local SCOPES, COOLING, ACCOUNTS = KEYS[14], KEYS[15], KEYS[16]
-local BRAKES, BURSTS = KEYS[17], KEYS[18]
-local WAITERS, LINE, LINES = KEYS[19], KEYS[20], KEYS[21]
-local ARRIVALS, PATIENCE, TURNS, TRAIL = KEYS[22], KEYS[23], KEYS[24], KEYS[25]
+local REQUESTS, INDEX, READY = KEYS[7], KEYS[8], KEYS[9]
+local FLOODS, SUSPECTS, THAWS = KEYS[10], KEYS[11], KEYS[12]
+local SCOPES, COOLING, ACCOUNTS = KEYS[13], KEYS[14], KEYS[15]
+local BRAKES, BURSTS = KEYS[16], KEYS[17]
+local WAITERS, LINE, LINES = KEYS[18], KEYS[19], KEYS[20]
+local ARRIVALS, PATIENCE, TURNS, TRAIL = KEYS[21], KEYS[22], KEYS[23], KEYS[24]
 
 -- Sessions that have become free, or can be probed, and are to be offered to the line.
 local freed = {}
@@ -67,20 +66,130 @@ if past then
   pool = nil
 end
 
--- How a session stands: {epoch, last_used, rest_until, lease?, invalid?, ended?, suspect?,
+-- A moment as text, because a number as an argument of a command costs half as much as the command.
+-- Most of a run are now, or the same as the one before.
+local last_moment, last_text = now, NOW
+local function text(moment)
+  if moment == now then
+    return NOW
+  elseif moment ~= last_moment then
+    last_moment, last_text = moment, string.format('%.0f', moment)
+  end
+  return last_text
+end
+
+-- How a session stands: {labels?, epoch, last_used, rest_until, lease?, invalid?, ended?, suspect?,
 -- cool_downs? = [{key, ends, rule, cause, subject?}], floods? = {method -> since},
--- growth? = [{rule, times, ends}]}. What is empty is absent. A list of cool-downs is never changed,
--- but replaced, so that two are the same exactly when nothing of them has changed.
+-- growth? = [{rule, times, ends}]}. What is empty is absent; labels are "\nkey=value\n...\n". A list
+-- of cool-downs is never changed, but replaced, so that two are the same exactly when nothing of
+-- them has changed.
+--
+-- It is kept as a row of values, packed one behind the other, because a map takes three times as
+-- long: what all have, then what few have as one map, then how the last lease ended as a row of its
+-- own (last_end), then the lease. `kept.rs` reads the same.
+local NOTHING = {}
+local function unpack_standing(packed)
+  local labels, epoch, last_used, rest_until, trouble, ended, secret, key, purpose, request, digest,
+    granted_at, expires_at, max_expires_at, ttl, deliveries, renewals = cmsgpack.unpack(packed)
+  trouble = trouble or NOTHING
+  return {
+    labels = labels,
+    epoch = epoch,
+    last_used = last_used,
+    rest_until = rest_until,
+    invalid = trouble.invalid,
+    suspect = trouble.suspect,
+    cool_downs = trouble.cool_downs,
+    floods = trouble.floods,
+    growth = trouble.growth,
+    ended = ended,
+    lease = secret and {
+      secret = secret,
+      epoch = epoch,
+      key = key,
+      purpose = purpose,
+      request = request,
+      digest = digest,
+      granted_at = granted_at,
+      expires_at = expires_at,
+      max_expires_at = max_expires_at,
+      ttl = ttl,
+      deliveries = deliveries,
+      renewals = renewals,
+    } or nil,
+  }
+end
+
+local function pack_standing(standing)
+  local invalid, suspect, cool_downs = standing.invalid, standing.suspect, standing.cool_downs
+  local floods, growth, lease, trouble = standing.floods, standing.growth, standing.lease, nil
+  if invalid or suspect or cool_downs or floods or growth then
+    trouble = {
+      invalid = invalid,
+      suspect = suspect,
+      cool_downs = cool_downs,
+      floods = floods,
+      growth = growth,
+    }
+  end
+  if not lease then
+    return cmsgpack.pack(standing.labels, standing.epoch, standing.last_used, standing.rest_until,
+      trouble, standing.ended, nil)
+  end
+  return cmsgpack.pack(standing.labels, standing.epoch, standing.last_used, standing.rest_until,
+    trouble, standing.ended, lease.secret, lease.key, lease.purpose, lease.request, lease.digest,
+    lease.granted_at, lease.expires_at, lease.max_expires_at, lease.ttl, lease.deliveries,
+    lease.renewals)
+end
+
+-- How the last lease that ended did: {secret, epoch, cause, at, holder?, detail?}, if one has.
+local function last_end(standing)
+  if standing.ended then
+    local secret, epoch, cause, at, holder, detail = cmsgpack.unpack(standing.ended)
+    return {
+      secret = secret,
+      epoch = epoch,
+      cause = cause,
+      at = at,
+      holder = holder,
+      detail = detail,
+    }
+  end
+end
+
 local function read_standing(name)
   local packed = redis.call('HGET', STANDING, name)
   if packed then
-    return cmsgpack.unpack(packed)
+    return unpack_standing(packed)
   end
   return { epoch = 0, last_used = 0, rest_until = 0 }
 end
 
+-- Writes down how a session stands, and gives that as it is answered, too.
 local function write_standing(name, standing)
-  redis.call('HSET', STANDING, name, cmsgpack.pack(standing))
+  local packed = pack_standing(standing)
+  redis.call('HSET', STANDING, name, packed)
+  return packed
+end
+
+-- An ask crosses as such a row, too: {secret, key, purpose, ttl?, session?, request?, digest?,
+-- retried, selector?, scopes?, probe}. See selector.lua for the selector.
+local function read_ask(packed)
+  local secret, key, purpose, ttl, session, request, digest, retried, selector, scopes, probe =
+    cmsgpack.unpack(packed)
+  return {
+    secret = secret,
+    key = key,
+    purpose = purpose,
+    ttl = ttl,
+    session = session,
+    request = request,
+    digest = digest,
+    retried = retried,
+    selector = selector or NOTHING,
+    scopes = scopes,
+    probe = probe,
+  }
 end
 
 -- Whether a scope is the whole session. All others are narrow.
@@ -94,9 +203,11 @@ local function seat(standing)
     return LEASES, standing.lease.expires_at
   end
   local cool = 0
-  for _, entry in ipairs(standing.cool_downs or {}) do
-    if is_whole(entry.key) then
-      cool = math.max(cool, entry.ends)
+  if standing.cool_downs then
+    for _, entry in ipairs(standing.cool_downs) do
+      if is_whole(entry.key) then
+        cool = math.max(cool, entry.ends)
+      end
     end
   end
   if standing.suspect then
@@ -109,27 +220,46 @@ local function seat(standing)
   return FREE, standing.last_used
 end
 
--- Where a free session has its place in READY and COOLING, behind a label or a scope.
-local function place(name, last_used)
-  return string.format('\0%016.0f\0%s', last_used, name)
+-- A moment as it stands in a member: all of one width, so that they sort.
+local now_in_member = nil
+local function in_member(moment)
+  if moment ~= now then
+    return string.format('%016.0f', moment)
+  end
+  now_in_member = now_in_member or string.format('%016.0f', now)
+  return now_in_member
 end
 
--- Lets a free session that has labels or narrow cool-downs out of READY and COOLING, or in.
-local function line_up(name, standing, labels, is_in)
-  local here = place(name, standing.last_used)
-  local function move(key, member)
-    if is_in then
-      redis.call('ZADD', key, '0', member)
-    else
-      redis.call('ZREM', key, member)
+-- Where a free session has its place in READY and COOLING, behind a label or a scope.
+local function place(name, last_used)
+  return '\0' .. in_member(last_used) .. '\0' .. name
+end
+
+-- Lets a free session that has labels or narrow cool-downs into READY and COOLING with ZADD, or out
+-- with ZREM.
+local function line_up(verb, name, standing)
+  local here, members = place(name, standing.last_used), {}
+  local function take(member)
+    if verb == 'ZADD' then
+      members[#members + 1] = '0'
     end
+    members[#members + 1] = member .. here
   end
-  for label in string.gmatch(labels or '', '[^\n]+') do
-    move(READY, label .. here)
+  if standing.labels then
+    for label in string.gmatch(standing.labels, '[^\n]+') do
+      take(label)
+    end
+    redis.call(verb, READY, unpack(members))
   end
-  for _, entry in ipairs(standing.cool_downs or {}) do
-    if not is_whole(entry.key) then
-      move(COOLING, entry.key .. here)
+  if standing.cool_downs then
+    members = {}
+    for _, entry in ipairs(standing.cool_downs) do
+      if not is_whole(entry.key) then
+        take(entry.key)
+      end
+    end
+    if members[1] then
+      redis.call(verb, COOLING, unpack(members))
     end
   end
 end
@@ -141,7 +271,7 @@ local function index_narrow(name, before, after)
     local members, soonest = {}, nil
     for _, entry in ipairs(entries) do
       if not is_whole(entry.key) then
-        members[string.format('%s\0%016.0f\0%s', entry.key, entry.ends, name)] = true
+        members[entry.key .. place(name, entry.ends)] = true
         soonest = math.min(soonest or entry.ends, entry.ends)
       end
     end
@@ -157,7 +287,7 @@ local function index_narrow(name, before, after)
   if was and not is then
     redis.call('ZREM', THAWS, name)
   elseif is ~= was then
-    redis.call('ZADD', THAWS, is, name)
+    redis.call('ZADD', THAWS, text(is), name)
   end
   for member in pairs(new) do
     if not old[member] then
@@ -181,31 +311,25 @@ local function unindex(name, standing)
       redis.call('HDEL', REQUESTS, lease.secret)
     end
   elseif where == FREE then
-    local labels = redis.call('HGET', LABELS, name)
-    if labels or standing.cool_downs then
-      line_up(name, standing, labels, false)
-    end
+    line_up('ZREM', name, standing)
   end
   return standing.cool_downs
 end
 
--- Puts a session where it stands now, and writes that down.
+-- Puts a session where it stands now, and writes that down; gives it as it is answered.
 local function index(name, standing, before)
   local after
   if not standing.invalid then
     local where, at = seat(standing)
     local lease = standing.lease
-    redis.call('ZADD', where, at, name)
+    redis.call('ZADD', where, text(at), name)
     if lease and lease.request then
       local request = lease.key .. '\0' .. lease.request
       redis.call('HSET', REQUESTS, lease.secret, name, request, name)
     elseif lease then
       redis.call('HSET', REQUESTS, lease.secret, name)
     elseif where == FREE then
-      local labels = redis.call('HGET', LABELS, name)
-      if labels or standing.cool_downs then
-        line_up(name, standing, labels, true)
-      end
+      line_up('ZADD', name, standing)
     end
     if where == FREE or where == SUSPECTS then
       freed[#freed + 1] = name
@@ -215,7 +339,7 @@ local function index(name, standing, before)
   if before ~= after then
     index_narrow(name, before or {}, after or {})
   end
-  write_standing(name, standing)
+  return write_standing(name, standing)
 end
 
 local function rest(standing, from, span)
@@ -223,16 +347,10 @@ local function rest(standing, from, span)
 end
 
 -- Ends the lease and remembers how. A grant that was undone leaves no use behind.
-local function end_lease(standing, cause, at)
+local function end_lease(standing, cause, at, detail)
   local lease = standing.lease
   standing.lease = nil
-  standing.ended = {
-    secret = lease.secret,
-    epoch = lease.epoch,
-    cause = cause,
-    at = at,
-    holder = lease.key,
-  }
+  standing.ended = cmsgpack.pack(lease.secret, lease.epoch, cause, at, lease.key, detail)
   if cause ~= 'Undone' then
     standing.last_used = at
   end

@@ -13,7 +13,7 @@ local function take_out(name, standing, why, cause)
   standing.invalid = why
   index(name, standing, before)
   if lease and cause ~= 'Surrendered' then
-    tell_ended(name, standing.ended)
+    tell_ended(name, last_end(standing))
   end
   local reason = string.upper(string.gsub(why.reason, '(%l)(%u)', '%1_%2'))
   local detail = why.detail ~= '' and reason .. ': ' .. why.detail or reason

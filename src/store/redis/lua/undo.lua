@@ -16,7 +16,7 @@ if not name then
   return { 'undone', 0, 0 }
 end
 local standing = settle_session(name)
-local lease, ended = standing.lease, standing.ended
+local lease, ended = standing.lease, last_end(standing)
 if lease and lease.secret == secret and lease.deliveries == 1 and delivery == 1 then
   local before = unindex(name, standing)
   end_lease(standing, 'Undone', now)

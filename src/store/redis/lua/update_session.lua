@@ -28,15 +28,12 @@ end
 -- Where it stands there may be seats that its labels tell; a leased one has none.
 local seated = not standing.invalid and not standing.lease
 local before = seated and unindex(name, standing)
-for label in string.gmatch(redis.call('HGET', LABELS, name) or '', '[^\n]+') do
+for label in string.gmatch(standing.labels or '', '[^\n]+') do
   redis.call('ZREM', INDEX, label .. '\0' .. name)
 end
-redis.call('HDEL', LABELS, name)
-if labels ~= '' then
-  redis.call('HSET', LABELS, name, labels)
-  for label in string.gmatch(labels, '[^\n]+') do
-    redis.call('ZADD', INDEX, '0', label .. '\0' .. name)
-  end
+standing.labels = labels ~= '' and labels or nil
+for label in string.gmatch(labels, '[^\n]+') do
+  redis.call('ZADD', INDEX, '0', label .. '\0' .. name)
 end
 local head, old = string.match(known, '^(%d+ %S+ [^ %z]+) ?([^ %z]*)%z')
 redis.call('ZREM', ACCOUNTS, old .. '\0' .. name)
@@ -47,6 +44,8 @@ end
 redis.call('HSET', SESSION, name, head .. '\0' .. record)
 if seated then
   index(name, standing, before)
+else
+  write_standing(name, standing)
 end
 settlers().note(name, 'update', ARGV[6], ARGV[7], now)
 return view(name, standing)

@@ -22,5 +22,5 @@ end
 
 -- The answer of every verb that shows a session: what is known of it and how it stands.
 local function view(name, standing)
-  return { 'session', now, redis.call('HGET', SESSION, name), cmsgpack.pack(standing) }
+  return { 'session', now, redis.call('HGET', SESSION, name), pack_standing(standing) }
 end

@@ -27,6 +27,7 @@ mod serve;
 mod session;
 mod settle;
 mod status;
+mod tally;
 mod time;
 mod trail;
 pub mod verdict;
@@ -69,6 +70,7 @@ pub use session::{
 };
 pub use settle::SETTLE_LIMIT;
 pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, Queue, ReleaseCause};
+pub use tally::{FLOODS_KEPT, FloodSlot, MAX_FLOODED, MethodFloods, floods_of};
 pub use time::{Span, Time};
 pub use trail::{Event, EventVerb, MAX_EVENTS};
 pub use verdict::{Assessment, Report, Verdict, assess, judge};
@@ -112,6 +114,9 @@ pub struct PoolRecord {
     /// The methods that sessions of the pool flooded on lately, by key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bursts: Vec<Burst>,
+    /// The floods of the last hour, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floods: Vec<FloodSlot>,
 }
 
 /// What a verb touched.
@@ -173,6 +178,7 @@ impl Pool {
             past_epoch: 0,
             brakes: Vec::new(),
             bursts: Vec::new(),
+            floods: Vec::new(),
         };
         let mut pool = Self::restored(record, []);
         pool.changes.push(Change::Pool);

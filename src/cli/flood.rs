@@ -21,6 +21,8 @@ use super::{
 pub(crate) enum Word {
     /// Lists what cools down: session, scope, until when, by which rule and error.
     List(ListArgs),
+    /// Counts the floods of the last hour by method; waits that libraries made up are not counted.
+    Count(CountArgs),
     /// Ends cool-downs before their time, or the brake on a method of a whole pool.
     Clear(ClearArgs),
 }
@@ -33,6 +35,13 @@ pub(crate) struct ListArgs {
     /// Only of this session.
     #[arg(long, requires = "pool")]
     session: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct CountArgs {
+    /// The pool. Left out: all that the key may see.
+    #[arg(long)]
+    pool: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -94,6 +103,7 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
                 Output::Human => table(&rows),
             }
         }
+        Word::Count(args) => count(&client, args, output).await,
         Word::Clear(args) => clear(&client, args, output).await,
     }
 }
@@ -106,6 +116,39 @@ pub(crate) fn cool_downs(entries: &[CoolDown]) -> String {
         format!("{} until {until} ({rule}, {cause})", scope(entry.scope, subject))
     });
     shown.collect::<Vec<_>>().join("; ")
+}
+
+/// A flooded method, as it is shown.
+pub(crate) fn method(method: &str) -> &str {
+    if method.is_empty() { "(no method)" } else { method }
+}
+
+async fn count(client: &Client, args: CountArgs, output: Output) -> Result<(), Failure> {
+    let pools: Vec<_> = if let Some(pool) = args.pool {
+        let floods = client.get_pool(GetPoolRequest { pool: pool.clone() }).await?.floods;
+        vec![(pool, floods)]
+    } else {
+        let pools = status::list(client).await?.pools.into_iter();
+        pools.map(|pool| (pool.pool.unwrap_or_default().name, pool.floods)).collect()
+    };
+    let rows = pools.iter().flat_map(|(pool, floods)| floods.iter().map(move |row| (pool, row)));
+    match output {
+        Output::Json => {
+            let row = |(pool, floods)| {
+                let mut row = print::value_of(floods)?;
+                row["pool"] = json!(pool);
+                Ok(row)
+            };
+            let rows = rows.map(row).collect::<Result<Vec<_>, Failure>>()?;
+            print::json(&json!({ "floods": rows }))
+        }
+        Output::Human => print::table(
+            &["POOL", "FLOODED METHOD", "LAST HOUR"],
+            rows.map(|(pool, floods)| {
+                vec![pool.clone(), method(&floods.method).to_owned(), floods.count.to_string()]
+            }),
+        ),
+    }
 }
 
 async fn rows(client: &Client, args: ListArgs) -> Result<Vec<Row>, Failure> {

@@ -31,6 +31,10 @@ pub(crate) struct Details {
     /// The session's home data centre.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     home_dc: u32,
+    /// The library made the wait up from an earlier one, without asking Telegram; it is then not
+    /// counted as a flood.
+    #[arg(long)]
+    local: bool,
     /// How long ago it happened, for example 30s [default: now].
     #[arg(long, value_parser = span::parse, value_name = "DURATION")]
     ago: Option<Duration>,
@@ -46,6 +50,7 @@ impl Details {
             peer: self.peer,
             dc_id: self.dc,
             home_dc_id: self.home_dc,
+            local: self.local,
             occur_time: self.ago.map(before_now).transpose()?,
             ..TelegramError::default()
         };

@@ -151,15 +151,20 @@ impl Standing {
         let until = if entry.until > now {
             lengthen(&mut self.cool_downs, entry)
         } else {
-            let key = entry.scope.key();
-            let standing = self.cool_downs.iter().find(|e| e.scope.key() == key);
-            standing.map_or(entry.until, |e| e.until.max(entry.until))
+            self.until_of(&entry.scope).max(entry.until)
         };
         let overflowed = self.cool_downs.len() > MAX_COOL_DOWNS;
         while self.cool_downs.len() > MAX_COOL_DOWNS {
             self.widen();
         }
         Entered { until, overflowed }
+    }
+
+    /// The end of what stands for a scope; zero where nothing does.
+    pub(super) fn until_of(&self, scope: &Scope) -> Time {
+        let key = scope.key();
+        let standing = self.cool_downs.iter().find(|entry| entry.scope.key() == key);
+        standing.map_or(Time::default(), |entry| entry.until)
     }
 
     /// Makes room: the narrow cool-down that ends first becomes one of the whole session.

@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    CoolDown, Event, Fingerprint, NewSession, News, Policy, Pool, PoolName, PoolRecord, PoolStatus,
-    Refusal, SessionName, SessionRecord, SessionView, Standing, Time,
+    CoolDown, Event, Fingerprint, MethodFloods, NewSession, News, Policy, Pool, PoolName,
+    PoolRecord, PoolStatus, Refusal, SessionName, SessionRecord, SessionView, Standing, Time,
+    floods_of,
 };
 
 /// A pool as it was at one moment.
@@ -19,6 +20,8 @@ pub struct PoolView {
     pub status: PoolStatus,
     /// The brakes that run, by key. The record shows none.
     pub brakes: Vec<CoolDown>,
+    /// The floods of the last hour by method, the most first. The record shows none.
+    pub floods: Vec<MethodFloods>,
 }
 
 /// All pools of a store.
@@ -128,9 +131,15 @@ impl Realm {
         let status = pool.status(now);
         let record = pool.record();
         let brakes = record.brakes.iter().filter(|brake| brake.until > now).cloned().collect();
+        let floods = floods_of(record.floods.clone(), now);
         // Both engines show the same, and one of them keeps these elsewhere.
-        let record = PoolRecord { brakes: Vec::new(), bursts: Vec::new(), ..record.clone() };
-        Ok(PoolView { record, status, brakes })
+        let record = PoolRecord {
+            brakes: Vec::new(),
+            bursts: Vec::new(),
+            floods: Vec::new(),
+            ..record.clone()
+        };
+        Ok(PoolView { record, status, brakes, floods })
     }
 
     /// Pools by name, from the first after a name.

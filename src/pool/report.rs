@@ -173,6 +173,9 @@ impl Pool {
         let since = error.since(now);
         let policy = self.record.policy.escalation;
         let mut ends = None;
+        let stood = self
+            .session(name)
+            .map_or(Time::default(), |session| session.standing.until_of(&error.scope));
         self.restand(name, |standing| {
             let Some(until) = standing.term_ends(error, since, &policy, fired) else { return };
             let entered = standing.enter(cool_down(error, until), now);
@@ -185,6 +188,7 @@ impl Pool {
             ends = Some((until, entered.until));
         });
         let (until, stands) = ends?;
+        self.count_flood(error, stood, until, now);
         for other in self.others_of(account, name) {
             self.settle_session(&other, now);
             self.enter(&other, cool_down(error, until), now);

@@ -83,6 +83,9 @@ pub struct Assessment {
     pub dc: Option<u32>,
     /// How long to wait before the same is tried again.
     pub retry_after: Option<Span>,
+    /// Where Telegram told to wait, the method that was called; empty when that is not known. None
+    /// for another error, and for a wait that the library made up.
+    pub flooded: Option<String>,
     /// The canonical name of the error, without its number: `FLOOD_WAIT`. For an error without
     /// one, its code: `CODE_555`.
     pub name: String,
@@ -209,9 +212,12 @@ pub fn assess(report: &Report) -> Assessment {
     let rule = Rule::find(&seen.name, seen.code);
     let ruling = rule.ruling(&seen.name, &seen.method, report);
     let retries = ruling.action == Action::Retry;
+    let scope = Scope::of(ruling.place, ruling.action, &seen.method, &report.peer);
+    let floods = ruling.action == Action::CoolDown && scope != Scope::Egress && !report.local;
     Assessment {
         action: ruling.action,
-        scope: Scope::of(ruling.place, ruling.action, &seen.method, &report.peer),
+        flooded: floods.then(|| name::clip(&seen.method, MAX_SUBJECT).to_owned()),
+        scope,
         reach: ruling.reach,
         term: if retries { Term::Open } else { ruling.wait.term(seen.argument) },
         other_session: ruling.other,

@@ -18,7 +18,7 @@ pub(super) use self::{
         invalidate, list_events, list_pools, list_sessions, list_waiters, pool, release, renew,
         reseal_sessions, session_ref,
     },
-    error::{ClearCoolDown, brakes, clear_cool_down, report, verdict},
+    error::{ClearCoolDown, brakes, clear_cool_down, floods, report, verdict},
     explain::{because, braking, explain, passed_over},
     keys::{api_key, list_keys},
     leases::{lent, list_leases, mark, progress, revoke_leases},

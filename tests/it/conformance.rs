@@ -59,6 +59,7 @@ mod room;
 mod sealing;
 mod standing;
 mod suspicion;
+mod tally;
 mod trail;
 mod undo;
 mod waiting;

@@ -12,11 +12,12 @@ use ratatui::{
 };
 use telegate::{
     clock,
-    proto::v1::{PoolOverview, PoolState, Session, SessionState},
+    pool::verdict::method_key,
+    proto::v1::{CoolDown, MethodFloods, PoolOverview, PoolState, Session, SessionState},
 };
 
 use super::state::{Mode, Pane, State};
-use crate::cli::{print, span, telegram_error};
+use crate::cli::{flood, print, span, telegram_error};
 
 /// How many rows of pools are shown at most; the list scrolls.
 const POOL_ROWS: usize = 6;
@@ -41,6 +42,7 @@ pub(crate) fn draw(frame: &mut Frame, state: &mut State) {
         Pane::Sessions => draw_sessions(frame, below, state),
         Pane::Leases => draw_leases(frame, below, state),
         Pane::Waiters => draw_waiters(frame, below, state),
+        Pane::Floods => draw_floods(frame, below, state),
     }
     frame.render_widget(footer(state), foot);
 }
@@ -126,6 +128,10 @@ fn panes(state: &State) -> Line<'static> {
             Pane::Leases => inside.map(|pool| pool.leases.len().to_string()),
             Pane::Waiters => inside
                 .map(|pool| pool.waiters.as_ref().map_or("-".to_owned(), |w| w.len().to_string())),
+            Pane::Floods => state.overview().map(|pool| {
+                let counts = pool.floods.iter().map(|floods| u64::from(floods.count));
+                counts.sum::<u64>().to_string()
+            }),
         };
         let text = format!(" {} {} ", pane.name(), count.unwrap_or_default());
         let style = if pane == state.pane { chosen() } else { Style::new() };
@@ -247,6 +253,25 @@ fn draw_waiters(frame: &mut Frame, area: Rect, state: &mut State) {
         .collect();
     let table = Table::new(rows, widths)
         .header(header(["PLACE", "HOLDER", "PURPOSE", "WAITED", "REMAINS", "WANTS"]))
+        .row_highlight_style(chosen());
+    frame.render_stateful_widget(table, area, &mut state.rows);
+}
+
+fn draw_floods(frame: &mut Frame, area: Rect, state: &mut State) {
+    let widths = [Constraint::Fill(1), Constraint::Length(12), Constraint::Length(12)];
+    let brakes = state.overview().map(|pool| pool.brakes.as_slice()).unwrap_or_default();
+    let rest_of = |method: &str| {
+        let is_it = |brake: &&CoolDown| method_key(&brake.subject) == method_key(method);
+        let brake = brakes.iter().find(is_it).filter(|_| !method.is_empty());
+        brake.map(|brake| left(state, brake.until.as_ref())).unwrap_or_default()
+    };
+    let row = |floods: &MethodFloods| {
+        let method = print::printable(flood::method(&floods.method));
+        Row::new([method, floods.count.to_string(), rest_of(&floods.method)])
+    };
+    let rows: Vec<_> = state.floods().into_iter().map(row).collect();
+    let table = Table::new(rows, widths)
+        .header(header(["FLOODED METHOD", "LAST HOUR", "BRAKED FOR"]))
         .row_highlight_style(chosen());
     frame.render_stateful_widget(table, area, &mut state.rows);
 }

@@ -4,7 +4,7 @@ use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
     widgets::TableState,
 };
-use telegate::proto::v1::{Lease, PoolMode, PoolOverview, Session, SessionState};
+use telegate::proto::v1::{Lease, MethodFloods, PoolMode, PoolOverview, Session, SessionState};
 
 use super::{
     feed::{Inside, Seen, Wish},
@@ -29,16 +29,18 @@ pub(crate) enum Pane {
     Sessions,
     Leases,
     Waiters,
+    Floods,
 }
 
 impl Pane {
-    pub(crate) const ALL: [Self; 3] = [Self::Sessions, Self::Leases, Self::Waiters];
+    pub(crate) const ALL: [Self; 4] = [Self::Sessions, Self::Leases, Self::Waiters, Self::Floods];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
             Self::Leases => "leases",
             Self::Waiters => "waiters",
+            Self::Floods => "floods",
         }
     }
 }
@@ -151,6 +153,17 @@ impl State {
     pub(crate) fn leases(&self) -> Vec<&Lease> {
         let all = self.inside().map(|pool| pool.leases.as_slice()).unwrap_or_default();
         all.iter().filter(|lease| self.fits(&lease_text(lease))).collect()
+    }
+
+    /// The pool that is looked at, as the list has it.
+    pub(crate) fn overview(&self) -> Option<&PoolOverview> {
+        self.seen.pools.get(self.place()?)
+    }
+
+    /// The floods that are shown.
+    pub(crate) fn floods(&self) -> Vec<&MethodFloods> {
+        let all = self.overview().map(|pool| pool.floods.as_slice()).unwrap_or_default();
+        all.iter().filter(|floods| self.fits(&floods.method)).collect()
     }
 
     fn fits(&self, text: &str) -> bool {
@@ -286,7 +299,7 @@ impl State {
                 let lease = self.rows.selected().and_then(|row| leases.get(row).copied());
                 lease.map(|lease| (lease.pool.clone(), lease.session.clone()))
             }
-            Pane::Waiters => None,
+            Pane::Waiters | Pane::Floods => None,
         };
         let (pool, session) = leased.ok_or("choose a lease, or a LEASED session, to end it")?;
         Ok(Order::Revoke { pool, session })

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     pool::{
-        Assessment, CoolDown, Effect, LeaseId, PoolName, Report, SessionName, Span, Time,
+        Assessment, CoolDown, Effect, LeaseId, MethodFloods, PoolName, Report, SessionName, Span,
+        Time,
         verdict::{Action, Capability, OtherSession, Scope, method_key},
     },
     proto::v1,
@@ -217,6 +218,15 @@ pub(super) fn cool_down(entry: &CoolDown) -> v1::CoolDown {
 pub(in crate::server) fn brakes(brakes: &[CoolDown]) -> Vec<v1::CoolDown> {
     let scope = v1::CoolDownScope::PoolMethod.into();
     brakes.iter().map(|brake| v1::CoolDown { scope, ..cool_down(brake) }).collect()
+}
+
+/// The floods of the last hour.
+pub(in crate::server) fn floods(floods: &[MethodFloods]) -> Vec<v1::MethodFloods> {
+    let row = |floods: &MethodFloods| v1::MethodFloods {
+        method: floods.method.clone(),
+        count: floods.count,
+    };
+    floods.iter().map(row).collect()
 }
 
 const fn cool_down_scope(scope: &Scope) -> v1::CoolDownScope {

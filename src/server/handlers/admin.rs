@@ -55,6 +55,7 @@ impl AdminService {
         Ok(v1::GetPoolResponse {
             pool: Some(convert::pool_reply(&view.record)),
             brakes: convert::brakes(&view.brakes),
+            floods: convert::floods(&view.floods),
         })
     }
 
@@ -101,6 +102,7 @@ impl AdminService {
             pool: Some(convert::pool_reply(&view.record)),
             status: Some(convert::pool_status(&view.record.name, &view.status)),
             brakes: convert::brakes(&view.brakes),
+            floods: convert::floods(&view.floods),
         };
         Ok(v1::ListPoolsResponse {
             pools: views.iter().map(row).collect(),

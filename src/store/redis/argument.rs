@@ -9,7 +9,7 @@ use crate::{
     pool::{
         Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Patience, PoolMode,
         Requirement, Selector, SessionName, Span, Target, Time,
-        verdict::{Action, Reach, Scope, Term},
+        verdict::{Action, Reach, Scope, Term, method_key},
     },
     store::{Error, Result},
 };
@@ -120,8 +120,17 @@ pub(super) struct PackedError<'a> {
     rule: &'static str,
     cause: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    flooded: Option<PackedFlood<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     occurred_at: Option<Time>,
     escalation: Escalations,
+}
+
+/// A method that flooded: what tells it apart, and how it was spelled.
+#[derive(Serialize)]
+struct PackedFlood<'a> {
+    key: String,
+    method: &'a str,
 }
 
 /// How long an error closes its scope.
@@ -154,6 +163,10 @@ impl<'a> PackedError<'a> {
             },
             rule: error.rule,
             cause: &error.name,
+            flooded: error
+                .flooded
+                .as_ref()
+                .map(|method| PackedFlood { key: method_key(method), method }),
             occurred_at: error.occurred_at,
             escalation: Escalations::default(),
         }

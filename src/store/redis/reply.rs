@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     pool::{
-        Ask, Effect, Enqueued, Event, Fingerprint, Grant, Lease, LeaseMark, Lent, NextRelease,
-        Place, PoolCounts, PoolName, PoolRecord, PoolStatus, PoolView, Progress, Queue, Refusal,
-        ReleaseCause, Revoked, SessionName, SessionRecord, SessionState, SessionView, Span, Time,
-        WaiterView,
+        Ask, Effect, Enqueued, Event, Fingerprint, FloodSlot, Grant, Lease, LeaseMark, Lent,
+        NextRelease, Place, PoolCounts, PoolName, PoolRecord, PoolStatus, PoolView, Progress,
+        Queue, Refusal, ReleaseCause, Revoked, SessionName, SessionRecord, SessionState,
+        SessionView, Span, Time, WaiterView, floods_of,
     },
     store::{Error, Result},
 };
@@ -71,7 +71,7 @@ impl Reply {
         if self.is(tag) { Ok(self) } else { Err(self.refusal(about)) }
     }
 
-    /// `{pool, now, record, counts, after, cause, who waits, brake, ...}`
+    /// `{pool, now, record, counts, after, cause, who waits, floods, brake, ...}`
     pub(super) fn pool_view(self, about: About) -> Result<PoolView> {
         let mut fields = self.expect("pool", about)?;
         let at = fields.time()?;
@@ -79,6 +79,7 @@ impl Reply {
         let counts = fields.counts()?;
         let next = fields.next_release()?;
         let queue = fields.queue()?;
+        let floods = floods_of(fields.floods()?, at);
         let status = PoolStatus::derive(record.mode, counts, next, queue, at);
         let mut brakes = Vec::new();
         while fields.fields.len() > 0 {
@@ -86,7 +87,7 @@ impl Reply {
         }
         brakes.retain(|brake| brake.until > at);
         brakes.sort_by_key(|brake| brake.scope.key());
-        Ok(PoolView { record, status, brakes })
+        Ok(PoolView { record, status, brakes, floods })
     }
 
     /// `{session, now, what is known of it, how it stands}`
@@ -380,6 +381,14 @@ impl Reply {
         Ok(Queue { waiters: self.count()?, oldest_wait: self.span()?, pace: self.span()? })
     }
 
+    /// `{the floods of five minutes, ...}`
+    fn floods(&mut self) -> Result<Vec<FloodSlot>> {
+        let Some(Value::Array(slots)) = self.fields.next() else {
+            return Err(broken("no floods"));
+        };
+        slots.into_iter().map(|slot| unpack(&bytes(Some(slot))?)).collect()
+    }
+
     /// A span, or none where it is -1.
     fn span(&mut self) -> Result<Option<Span>> {
         match self.fields.next() {
@@ -438,57 +447,4 @@ pub(super) fn broken(what: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bulk(text: &str) -> Value {
-        Value::BulkString(text.into())
-    }
-
-    fn reply(fields: Vec<Value>) -> Result<Reply> {
-        Reply::read(Value::Array(fields))
-    }
-
-    #[test]
-    fn an_answer_of_another_shape_is_a_broken_store() {
-        let pool = PoolName::parse("demo").unwrap();
-        let about = About::pool(&pool);
-        for value in [Value::Nil, Value::Okay, Value::Int(1), Value::Array(vec![Value::Int(1)])] {
-            assert!(matches!(Reply::read(value), Err(Error::Broken(_))));
-        }
-        for fields in [
-            vec![bulk("granted")],
-            vec![bulk("granted"), Value::Int(1), Value::Int(0), bulk("x"), bulk("y")],
-            vec![bulk("pool_busy"), bulk("x")],
-            vec![bulk("lease_lost"), bulk("Forgotten"), Value::Int(1), Value::Int(1)],
-            vec![bulk("session_not_found")],
-            vec![bulk("surprise")],
-        ] {
-            let said = reply(fields).unwrap().grant(about);
-            assert!(matches!(said, Err(Error::Broken(_))), "{said:?}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_carries_its_facts() {
-        let pool = PoolName::parse("demo").unwrap();
-        let counts = Value::Array([6, 0, 1, 1, 1, 2, 1].map(Value::Int).to_vec());
-        let queue = [7, 3200, -1].map(Value::Int);
-        let busy = vec![bulk("pool_busy"), counts, Value::Int(250), bulk("rest")];
-        let busy = [busy, queue.to_vec()].concat();
-        let refused = reply(busy).unwrap().grant(About::pool(&pool)).unwrap_err();
-        let Error::Refused(refusal) = refused else { panic!("{refused:?}") };
-        let counts = PoolCounts {
-            total: 6,
-            free: 0,
-            leased: 1,
-            resting: 1,
-            flood_wait: 1,
-            suspect: 2,
-            invalid: 1,
-        };
-        let next = NextRelease { after: Span(250), cause: ReleaseCause::Rest };
-        let queue = Queue { waiters: 7, oldest_wait: Some(Span(3200)), pace: None };
-        assert_eq!(*refusal, Refusal::PoolBusy { pool, counts, next, queue });
-    }
-}
+mod tests;

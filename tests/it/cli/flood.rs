@@ -42,6 +42,19 @@ async fn an_error_is_reported_shown_asked_about_and_cleared() {
     assert_eq!(shown.field("state"), "READY");
     assert!(shown.field("cools down").contains("PEER channel:1 until "), "{shown:?}");
 
+    let made_up = "FLOOD_WAIT_60 --method messages.search --local";
+    broker.call(&format!("report {lease} {made_up}")).done();
+    let counted = broker.call("flood count").done();
+    let rows: Vec<Vec<&str>> =
+        counted.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(
+        rows[1..],
+        [["work", "(no", "method)", "1"].to_vec(), vec!["work", "messages.getHistory", "1"]]
+    );
+    let json = broker.call("flood count --pool work --json").json();
+    assert_eq!(json["floods"][1]["method"], "messages.getHistory");
+    assert_eq!(json["floods"][1]["count"], 1);
+
     let refused = broker.call("acquire --pool work --method GetHistoryRequest");
     assert_eq!(refused.code, 75, "{refused:?}");
     assert!(refused.err.contains("reason: POOL_FLOOD_WAIT (retry in 5m"), "{refused:?}");
@@ -59,7 +72,7 @@ async fn an_error_is_reported_shown_asked_about_and_cleared() {
     );
     assert_eq!(
         broker.call(&format!("{clear} --all")).done(),
-        "METHOD messages.getHistory is open\n"
+        "METHOD messages.getHistory is open\nMETHOD messages.search is open\n"
     );
     assert_eq!(broker.call(&format!("{clear} --all")).done(), "nothing cools down\n");
     assert_eq!(broker.call("flood list").done().lines().count(), 1);

@@ -130,6 +130,33 @@ async fn top_shows_counts_down_filters_and_does_what_is_confirmed() {
     terminal.shows("the end of it", |screen| !has(screen, "anna", "anonymous")).await;
     assert_eq!(broker.call("session show anna --pool work").field("state"), "RESTING");
 
+    // Two floods of one method, one of another, and one that a library made up.
+    for (session, error) in [
+        ("ben", "FLOOD_WAIT_4000 --method messages.getHistory"),
+        ("carl", "FLOOD_WAIT_4000 --method messages.getHistory"),
+        ("carl", "FLOOD_WAIT_70 --method messages.search"),
+        ("carl", "FLOOD_WAIT_90 --method messages.made --local"),
+    ] {
+        let acquire = format!("acquire --pool work --session {session} --only lease");
+        let lease = broker.call(&acquire).done();
+        broker.call(&format!("report {} {error}", lease.trim())).done();
+        broker.call(&format!("release {}", lease.trim())).done();
+        broker.call(&format!("flood clear --pool work --session {session} --whole")).done();
+    }
+    terminal.press(&["Tab"]);
+    terminal.shows("the waiters", |screen| screen.contains("PLACE")).await;
+    terminal.press(&["Tab"]);
+    let screen = terminal
+        .shows("the floods", |screen| screen.contains("floods 3") && screen.contains("LAST HOUR"))
+        .await;
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+    let row: Vec<_> = line(&screen, "messages.getHistory").split_whitespace().collect();
+    assert_eq!(row[1], "2");
+    assert!(row[2].starts_with("59m") || row[2] == "1h", "the brake of an hour: {screen}");
+    let row: Vec<_> = line(&screen, "messages.search").split_whitespace().collect();
+    assert_eq!(row[1..], ["1"]);
+    assert!(!screen.contains("messages.made"), "{screen}");
+
     terminal.press(&["p"]);
     terminal.press(&["y"]);
     terminal.shows("the pause", |screen| has(screen, "work", "PAUSED")).await;

@@ -38,10 +38,19 @@ law! {
         let (name, now) = (pool_name("p"), t.now());
         let mode = PoolMode::Active;
         let (created_at, updated_at) = (now, now);
-        let (brakes, bursts) = (Vec::new(), Vec::new());
+        let (brakes, bursts, floods) = (Vec::new(), Vec::new(), Vec::new());
         let past_epoch = 0;
-        let record =
-            PoolRecord { name, policy, mode, created_at, updated_at, past_epoch, brakes, bursts };
+        let record = PoolRecord {
+            name,
+            policy,
+            mode,
+            created_at,
+            updated_at,
+            past_epoch,
+            brakes,
+            bursts,
+            floods,
+        };
         assert_eq!(view.record, record);
         assert_eq!((view.status.state, view.status.at), (PoolState::Empty, now));
         assert_eq!(lawful(t.store.get_pool(&pool_name("p")).await), Ok(view));

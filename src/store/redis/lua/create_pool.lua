@@ -5,7 +5,8 @@
 --         4 the latest expiry of a lease that was acknowledged in a pool of this name, or empty
 --         5 when the newest of these leases was granted or renewed
 -- returns {pool, now, record, counts, after, cause, how many wait,
---         for how long the first or -1, in what time one is served or -1, brake, ...}
+--         for how long the first or -1, in what time one is served or -1, floods of five minutes,
+--         brake, ...}
 -- refuses pool_exists
 --
 -- A server that knows nothing of a pool in which leases were acknowledged, or only of its deletion

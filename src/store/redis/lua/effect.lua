@@ -2,8 +2,9 @@
 --
 -- An error crosses packed: {action, reason? (of Invalidated), key? and subject? (of its scope, none
 -- for the request alone), of_account (whether it reaches the whole account), term, length?, date?,
--- first?, most? (of the term), rule, cause, occurred_at?, escalation (for a pool whose policy says
--- nothing of it)}. Moments are the caller's, lengths are in ms.
+-- first?, most? (of the term), rule, cause, occurred_at?, flooded? (where Telegram told to wait:
+-- {key, method}), escalation (for a pool whose policy says nothing of it)}. Moments are the
+-- caller's, lengths are in ms.
 
 -- The most cool-downs that a session has at once.
 local MAX_COOL_DOWNS = 64
@@ -16,6 +17,10 @@ local SHORTEST_WAIT, FARTHEST_DATE = 1000, 366 * 24 * 3600 * 1000
 -- The actions that close a scope, and those that a dead session does not come to.
 local CLOSES = { CoolDown = true, Restricted = true }
 local SHOWS_LIFE = { CoolDown = true, Restricted = true, Denied = true, FixRequest = true }
+-- Floods are counted by spans of so many ms, for an hour; of so many methods in each.
+local SLOT, FLOODS_KEPT, MAX_FLOODED = 300000, 3600000, 64
+-- An end that is later by no more than this is the same wait, told again.
+local SAME_WAIT = 1000
 -- The scopes of methods begin so.
 local METHOD = 'method:'
 -- The order in which escalations are told.
@@ -236,6 +241,30 @@ local function escalate_sessions(name, error, ends, policy)
   return false
 end
 
+-- Counts a flood on a method: {key, method}.
+local function count_flood(flooded, from)
+  local start = from - from % SLOT
+  if start + FLOODS_KEPT <= now then
+    return
+  end
+  local field = '\0' .. (start % FLOODS_KEPT) / SLOT
+  local packed = redis.call('HGET', TRAIL, field)
+  local slot = packed and cmsgpack.unpack(packed)
+  if not slot or slot.start ~= start then
+    slot = { start = start, methods = {} }
+  end
+  local methods, key, known = slot.methods, flooded.key, 0
+  for each in pairs(methods) do
+    known = known + (each == '' and 0 or 1)
+  end
+  if not methods[key] and known >= MAX_FLOODED then
+    key = ''
+  end
+  methods[key] = methods[key] or { method = key == '' and '' or flooded.method, count = 0 }
+  methods[key].count = methods[key].count + 1
+  redis.call('HSET', TRAIL, field, cmsgpack.pack(slot))
+end
+
 -- The account of a session, if it is known (add.lua).
 local function account_of(name)
   local known = redis.call('HGET', SESSION, name)
@@ -279,7 +308,11 @@ local function close(name, standing, error, policy)
     times, fired.E4 = grow(standing, error, policy)
   end
   local ends = term_end(error, from, times)
+  local stood = standing_end(standing.cool_downs or {}, error.key)
   local opens = enter(standing, cool_down(error, ends), fired)
+  if error.flooded and ends > stood + SAME_WAIT then
+    count_flood(error.flooded, from)
+  end
   if error.action == 'CoolDown' and is_method(error.key) and not policy.disabled then
     escalate_methods(standing, error, policy, fired)
     if ends - from >= policy.session_wait then

@@ -4,7 +4,8 @@
 -- ARGV    1 SHA-1 of the record from which the broker made the policy; empty to be told the record
 --         2 policy, packed; empty where it is as it was
 -- returns {pool, now, record, counts, after, cause, how many wait,
---         for how long the first or -1, in what time one is served or -1, brake, ...}
+--         for how long the first or -1, in what time one is served or -1, floods of five minutes,
+--         brake, ...}
 --         {stale, record} where the record is another by now
 -- refuses pool_not_found
 if not pool then

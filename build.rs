@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".google.protobuf", "::pbjson_types")
         .btree_map(".")
         .skip_debug(SECRETS)
+        .codec_path("crate::proto::Codec")
         .compile_fds(descriptors)?;
     pbjson_build::Builder::new()
         .register_descriptors(&encoded)?

@@ -1,6 +1,10 @@
 //! The contract, as generated code: messages, clients, servers, JSON, and the descriptor set.
 //!
-//! The only lines by hand keep secrets out of `Debug`.
+//! The only lines by hand keep secrets out of `Debug`, and buffers small.
+
+mod codec;
+
+pub use self::codec::Codec;
 
 /// `telegate.v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]

@@ -10,12 +10,15 @@ mod stream;
 
 use std::sync::Arc;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use self::{departure::Departures, stream::Upkeep};
+use self::{
+    departure::Departures,
+    stream::{Answer, Upkeep},
+};
 use super::{call::Caller, status::status, streams::Seat};
 use crate::{
     proto::v1,
@@ -49,10 +52,11 @@ impl Keeper {
         seat: Seat,
         requests: Streaming<v1::KeepAliveRequest>,
     ) -> impl Stream<Item = Result<v1::KeepAliveResponse, Status>> + Send + 'static {
-        let (out, answers) = mpsc::channel(ANSWERS);
+        // A channel has room for 32 items at once, and all of it for as long as the stream lives.
+        let (out, answers) = mpsc::channel::<Box<Answer>>(ANSWERS);
         let upkeep = Upkeep::new(self.store.clone(), caller.aside(), out);
-        tokio::spawn(run(self.clone(), upkeep, seat, requests));
-        ReceiverStream::new(answers)
+        tokio::spawn(run(self.clone(), Box::new(upkeep), seat, Box::new(requests)));
+        ReceiverStream::new(answers).map(|answer| *answer)
     }
 }
 
@@ -68,12 +72,12 @@ async fn sift(mut notices: Notices, endings: Crier) {
 
 async fn run(
     keeper: Keeper,
-    mut upkeep: Upkeep,
+    mut upkeep: Box<Upkeep>,
     seat: Seat,
-    requests: Streaming<v1::KeepAliveRequest>,
+    mut requests: Box<Streaming<v1::KeepAliveRequest>>,
 ) {
-    let notices = keeper.endings.listen();
-    let end = upkeep.run(requests, notices).await;
+    let mut notices = keeper.endings.listen();
+    let end = upkeep.run(&mut requests, &mut notices).await;
     let caller = upkeep.caller();
     let (leases, request_id) = (upkeep.leases(), caller.call.id.as_str());
     tracing::debug!(request_id, leases, ?end, "a stream that kept leases has ended");
@@ -81,10 +85,10 @@ async fn run(
     if let Some(fault) = end.into_fault() {
         let last = status(fault, &upkeep.caller().call);
         // Whoever does not read is not waited for.
-        let _ = upkeep.out().try_send(Err(last));
+        let _ = upkeep.out().try_send(Box::new(Err(last)));
     }
-    drop((upkeep, seat));
+    drop((upkeep, seat, requests, notices));
     if let Some(left) = left {
-        keeper.departures.wait(left).await;
+        Box::pin(keeper.departures.wait(left)).await;
     }
 }

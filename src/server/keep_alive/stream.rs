@@ -31,13 +31,14 @@ const LOOKS: usize = 1024;
 /// For how long a look waits for the store before time alone decides.
 const LOOK: Duration = Duration::from_millis(500);
 
-type Answer = Result<v1::KeepAliveResponse, Status>;
+/// What a worker is told.
+pub(super) type Answer = Result<v1::KeepAliveResponse, Status>;
 
 /// A stream and its leases.
 pub(super) struct Upkeep {
     store: Arc<dyn Store>,
     caller: Caller,
-    out: mpsc::Sender<Answer>,
+    out: mpsc::Sender<Box<Answer>>,
     ledger: Ledger,
     departure: Departure,
 }
@@ -74,7 +75,11 @@ impl End {
 }
 
 impl Upkeep {
-    pub(super) fn new(store: Arc<dyn Store>, caller: Caller, out: mpsc::Sender<Answer>) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        caller: Caller,
+        out: mpsc::Sender<Box<Answer>>,
+    ) -> Self {
         Self { store, caller, out, ledger: Ledger::default(), departure: Departure::default() }
     }
 
@@ -82,7 +87,7 @@ impl Upkeep {
         &self.caller
     }
 
-    pub(super) fn out(&self) -> &mpsc::Sender<Answer> {
+    pub(super) fn out(&self) -> &mpsc::Sender<Box<Answer>> {
         &self.out
     }
 
@@ -104,8 +109,8 @@ impl Upkeep {
     /// Runs until the stream ends.
     pub(super) async fn run(
         &mut self,
-        mut requests: Streaming<v1::KeepAliveRequest>,
-        mut notices: Notices,
+        requests: &mut Streaming<v1::KeepAliveRequest>,
+        notices: &mut Notices,
     ) -> End {
         loop {
             let due = self.ledger.next_due();
@@ -117,17 +122,21 @@ impl Upkeep {
                 () = until(due) => Event::Due,
                 said = requests.message() => Event::Said(said),
             };
+            // Boxed, so that a stream on which nothing happens does not carry the room for it.
             let done = match event {
                 Event::Closing => Err(End::Closing),
                 Event::Gone | Event::Said(Ok(None)) => Err(End::Gone),
                 // Also a connection that broke; then nobody hears it.
                 Event::Said(Err(status)) => Err(End::Refused(broken_stream(&status))),
-                Event::Said(Ok(Some(request))) => self.asked(&request).await,
+                Event::Said(Ok(Some(request))) => Box::pin(self.asked(&request)).await,
                 Event::Notice(notice) => {
-                    let concerned = self.concerned(notice, &mut notices);
-                    self.look_at(concerned).await
+                    let concerned = self.concerned(notice, notices);
+                    Box::pin(self.look_at(concerned)).await
                 }
-                Event::Due => self.look_at(self.ledger.due(moment(), LOOKS)).await,
+                Event::Due => {
+                    let due = self.ledger.due(moment(), LOOKS);
+                    Box::pin(self.look_at(due)).await
+                }
             };
             if let Err(end) = done {
                 return end;
@@ -272,7 +281,7 @@ impl Upkeep {
         tokio::select! {
             biased;
             () = self.caller.gate.closing() => Err(End::Closing),
-            sent = self.out.send(Ok(answer)) => sent.map_err(|_| End::Gone),
+            sent = self.out.send(Box::new(Ok(answer))) => sent.map_err(|_| End::Gone),
         }
     }
 }

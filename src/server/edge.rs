@@ -5,9 +5,7 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
     panic::AssertUnwindSafe,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -25,10 +23,12 @@ use super::{
     auth::{Keys, Principal, roles_for},
     call::{Call, Caller, Outcome, REQUEST_ID, Weight},
     delivery::Delivery,
+    routes::Answering,
     status::{Fault, code_name, is_of_a_pool, made_by_transport, status},
 };
 use crate::{
     config::ServerConfig,
+    pool::KeyId,
     telemetry::{Metrics, Stopwatch},
 };
 
@@ -100,6 +100,11 @@ impl Gate {
         let place = self.places.clone().acquire_owned().await;
         place.map(Arc::new).map_err(|_| Fault::ShuttingDown)
     }
+
+    /// A place, if there is one that nobody waits for.
+    fn place_now(&self) -> Option<Arc<OwnedSemaphorePermit>> {
+        self.places.clone().try_acquire_owned().ok().map(Arc::new)
+    }
 }
 
 /// Puts the edge before a service.
@@ -123,120 +128,133 @@ pub(super) struct Edge<S> {
 
 impl<S> Service<Request<Body>> for Edge<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future = Answering>
         + Clone
         + Send
         + 'static,
-    S::Future: Send,
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The one that was polled ready is taken, and its clone left for the next call.
-        let clone = self.inner.clone();
-        let inner = std::mem::replace(&mut self.inner, clone);
+    /// The request is passed on before there is a future, so that no call holds it that waits.
+    fn call(&mut self, request: Request<Body>) -> Answering {
         let call = Arc::new(Call::new(request.headers(), self.gate.config.jitter));
-        if OPEN.iter().any(|service| request.uri().path().starts_with(service)) {
-            return Box::pin(pass(inner, request, call));
+        let path = request.uri().path();
+        if OPEN.iter().any(|service| path.starts_with(service)) {
+            return Box::pin(pass(self.inner.call(request), call));
         }
-        Box::pin(answer(self.gate.clone(), inner, request, call))
+        let watch = Stopwatch::start();
+        let admitted = self.gate.admit(path, request.headers());
+        let visit = Visit { gate: self.gate.clone(), call, path: path.to_owned(), watch };
+        match admitted {
+            Ok(principal) => {
+                let key = principal.key.clone();
+                let work = self.enter(request, visit.call.clone(), principal);
+                Box::pin(visit.answer(work, key))
+            }
+            Err(fault) => Box::pin(async move { Ok(visit.leave(Err(fault), "")) }),
+        }
     }
 }
 
-async fn pass<S>(
-    mut inner: S,
-    request: Request<Body>,
-    call: Arc<Call>,
-) -> Result<Response<Body>, Infallible>
+impl<S> Edge<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future = Answering>
+        + Clone
+        + Send
+        + 'static,
 {
-    let mut response = inner.call(request).await?;
-    stamp(&mut response, &call);
-    Ok(response)
-}
-
-async fn answer<S>(
-    gate: Arc<Gate>,
-    inner: S,
-    request: Request<Body>,
-    call: Arc<Call>,
-) -> Result<Response<Body>, Infallible>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    let watch = Stopwatch::start();
-    let path = request.uri().path().to_owned();
-    let admitted = gate.admit(&path, request.headers());
-    let key = admitted.as_ref().ok().map(|principal| principal.key.clone());
-    let answered = match admitted {
-        Ok(principal) => {
-            let span = tracing::info_span!("call", request_id = call.id.as_str());
-            handle(&gate, inner, request, &call, principal).instrument(span).await
+    /// Lets a call in, now or when there is a place for it.
+    fn enter(
+        &mut self,
+        mut request: Request<Body>,
+        call: Arc<Call>,
+        principal: Arc<Principal>,
+    ) -> Answering {
+        let (gate, place) = (self.gate.clone(), self.gate.place_now());
+        let mut caller = Caller { call, principal, gate, place };
+        if caller.place.is_some() {
+            request.extensions_mut().insert(caller);
+            return self.inner.call(request);
         }
-        Err(fault) => Err(fault),
-    };
-    let mut response = match answered {
-        Ok(mut response) => match response.extensions_mut().remove::<Delivery>() {
-            Some(delivery) => response.map(|body| delivery.into_body(body)),
-            None => response,
-        },
-        Err(fault) => status(fault, &call).into_http(),
-    };
-    detail(&mut response, &call, &path, gate.config.limits.max_message);
+        // The one that was polled ready is taken, and its clone left for the next call.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            if let Err(fault) = caller.step_back().await {
+                return Ok(status(fault, &caller.call).into_http());
+            }
+            request.extensions_mut().insert(caller);
+            inner.call(request).await
+        })
+    }
+}
+
+async fn pass(answering: Answering, call: Arc<Call>) -> Result<Response<Body>, Infallible> {
+    let mut response = answering.await?;
     stamp(&mut response, &call);
-    let key = key.as_ref().map_or("", |key| key.as_str());
-    let took = watch.elapsed();
-    log(&call, &path, key, took);
-    count(&gate.metrics, &call, &path, took);
     Ok(response)
 }
 
-async fn handle<S>(
-    gate: &Arc<Gate>,
-    mut inner: S,
-    mut request: Request<Body>,
-    call: &Arc<Call>,
-    principal: Arc<Principal>,
-) -> Result<Response<Body>, Fault>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    let is_streamed = STREAMED.contains(&request.uri().path());
-    let shared = gate.clone();
-    let work = async {
-        let gate = shared;
-        let place = gate.place().await?;
-        request.extensions_mut().insert(Caller {
-            call: call.clone(),
-            principal,
-            gate,
-            place: Some(place),
-        });
-        match AssertUnwindSafe(inner.call(request)).catch_unwind().await {
+/// A call on its way through the edge.
+struct Visit {
+    gate: Arc<Gate>,
+    call: Arc<Call>,
+    path: String,
+    watch: Stopwatch,
+}
+
+impl Visit {
+    async fn answer(self, work: Answering, key: KeyId) -> Result<Response<Body>, Infallible> {
+        let span = tracing::info_span!("call", request_id = self.call.id.as_str());
+        let answered = self.in_time(work).instrument(span).await;
+        Ok(self.leave(answered, key.as_str()))
+    }
+
+    /// Waits for an answer for as long as a call may take.
+    async fn in_time(&self, work: Answering) -> Result<Response<Body>, Fault> {
+        let mut work = AssertUnwindSafe(work).catch_unwind();
+        let limit = self.gate.config.limits.call_timeout;
+        let answered = if STREAMED.contains(&self.path.as_str()) {
+            work.await
+        } else {
+            loop {
+                match tokio::time::timeout(limit, &mut work).await {
+                    Ok(answered) => break answered,
+                    // Its own patience bounds a call that stands in line.
+                    Err(_elapsed) if self.call.is_waiting() => {}
+                    Err(_elapsed) => return Err(Fault::Late),
+                }
+            }
+        };
+        match answered {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(never)) => match never {},
             Err(_) => Err(Fault::Internal { cause: "a handler panicked".to_owned() }),
         }
-    };
-    if is_streamed {
-        return work.await;
     }
-    let mut work = std::pin::pin!(work);
-    loop {
-        let answered = tokio::time::timeout(gate.config.limits.call_timeout, &mut work).await;
-        match answered {
-            Ok(answered) => return answered,
-            // Its own patience bounds a call that stands in line.
-            Err(_elapsed) if call.is_waiting() => {}
-            Err(_elapsed) => return Err(Fault::Late),
-        }
+
+    /// The answer as it leaves, logged and counted.
+    fn leave(self, answered: Result<Response<Body>, Fault>, key: &str) -> Response<Body> {
+        let Self { gate, call, path, watch } = self;
+        let mut response = match answered {
+            Ok(mut response) => match response.extensions_mut().remove::<Delivery>() {
+                Some(delivery) => response.map(|body| delivery.into_body(body)),
+                None => response,
+            },
+            Err(fault) => status(fault, &call).into_http(),
+        };
+        detail(&mut response, &call, &path, gate.config.limits.max_message);
+        stamp(&mut response, &call);
+        let took = watch.elapsed();
+        log(&call, &path, key, took);
+        count(&gate.metrics, &call, &path, took);
+        response
     }
 }
 

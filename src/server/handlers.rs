@@ -10,8 +10,12 @@ mod pool;
 mod report;
 mod sync;
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
+use futures_util::{
+    TryFutureExt as _,
+    future::{Either, ready},
+};
 use tonic::{Request, Response, Status};
 
 pub(super) use self::{admin::AdminService, pool::PoolService};
@@ -23,23 +27,26 @@ use super::{
 use crate::{config::Jitter, keys::Role};
 
 type Answer<T> = Result<Response<T>, Status>;
+/// What the `async` methods of a service stand for. Where they are written out, nothing of the
+/// request is held while the call is under way.
+type Answering<'a, T> = Pin<Box<dyn Future<Output = Answer<T>> + Send + 'a>>;
 
 /// Answers a call by what a deed says of it.
-async fn answer<Q, A, F>(request: Request<Q>, deed: impl FnOnce(Caller, Q) -> F) -> Answer<A>
+fn answer<Q, A, F>(
+    request: Request<Q>,
+    deed: impl FnOnce(Caller, Q) -> F,
+) -> impl Future<Output = Answer<A>>
 where
     F: Future<Output = Result<A, Fault>>,
 {
-    respond(request, async |caller, asked| deed(caller, asked).await.map(Response::new)).await
-}
-
-/// Answers a call by what a deed says of it, metadata included.
-async fn respond<Q, A, F>(request: Request<Q>, deed: impl FnOnce(Caller, Q) -> F) -> Answer<A>
-where
-    F: Future<Output = Result<Response<A>, Fault>>,
-{
-    let caller = caller(&request)?;
-    let call = caller.call.clone();
-    deed(caller, request.into_inner()).await.map_err(|fault| status(fault, &call))
+    match caller(&request) {
+        Ok(caller) => {
+            let call = caller.call.clone();
+            let answered = deed(caller, request.into_inner()).map_ok(Response::new);
+            Either::Left(answered.map_err(move |fault| status(fault, &call)))
+        }
+        Err(refused) => Either::Right(ready(Err(refused))),
+    }
 }
 
 fn caller<Q>(request: &Request<Q>) -> Result<Caller, Status> {

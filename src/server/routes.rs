@@ -12,7 +12,8 @@ use tonic::{body::Body, server::NamedService, service::Routes};
 use tower::Service;
 
 /// An answer under way, as generated services give it.
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+pub(super) type Answering =
+    Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 /// The service that workers call, and all others.
 ///

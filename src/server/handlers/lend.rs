@@ -8,18 +8,24 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Handle, time::sleep_until};
-use tonic::Response;
+use futures_util::TryFutureExt as _;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until},
+};
+use tonic::{Request, Response};
+
+use super::{Answering, caller};
 
 use crate::{
     clock,
     pool::{Ask, Enqueued, Grant, LeaseSecret, Patience, PoolName, Priority, Span, Ticket},
     proto::v1,
     server::{
-        call::Caller,
-        convert::{self, Acquire},
+        call::{Call, Caller},
+        convert::{self, Acquire, Audience, Form},
         delivery::{Delivery, Parcel},
-        status::Fault,
+        status::{Fault, status},
         waiting::{Seat, WaitingRoom},
     },
     store::{Error, Store},
@@ -31,151 +37,208 @@ const RIDE_OUT: Duration = Duration::from_secs(30);
 /// How long at least until it is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Acquires, to the end: the transport drops a handler whose caller is gone, and a grant that was
-/// under way at that moment must still be undone.
-pub(super) async fn acquire(
-    store: Arc<dyn Store>,
-    metrics: Arc<Metrics>,
-    room: Arc<WaitingRoom>,
-    caller: Caller,
-    request: v1::AcquireRequest,
-) -> Result<Response<v1::AcquireResponse>, Fault> {
-    let Acquire { pool, ask, form, wait, priority } =
-        convert::acquire(&request, caller.key(), secret()?)?;
-    caller.enter(&pool)?;
-    let audience = caller.audience();
-    let call = caller.call.clone();
-    let line = Line { store, metrics, room, pool };
-    let delivery = if wait == Span::ZERO {
-        ToTheEnd::of(granted(line, caller, ask)).await?
-    } else {
-        // Boxed, so that a call that does not wait does not carry the room for it.
-        Box::pin(in_line(line, caller, ask, wait, priority)).await?
-    };
-    let gone = || Fault::Internal { cause: "a grant was taken back too early".to_owned() };
-    let answer = delivery.peek(|pool, grant| convert::grant(pool, grant, form, audience));
-    let answer = answer.ok_or_else(gone)?;
-    match answer {
-        Ok(answer) => {
-            call.succeed(if answer.replayed { "REPLAYED" } else { "GRANTED" });
-            let mut response = Response::new(answer);
-            response.extensions_mut().insert(delivery);
-            Ok(response)
+/// Lends sessions.
+pub(super) struct Lender {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) room: Arc<WaitingRoom>,
+}
+
+impl Lender {
+    /// Acquires, to the end: the transport drops a handler whose caller is gone, and a grant that
+    /// was under way at that moment must still be undone.
+    ///
+    /// What can be done at once is done before there is a future, and the request is let go, so
+    /// that a call that waits holds only what it still needs.
+    pub(super) fn acquire(
+        self,
+        request: Request<v1::AcquireRequest>,
+    ) -> Answering<'static, v1::AcquireResponse> {
+        let caller = match caller(&request) {
+            Ok(caller) => caller,
+            Err(refused) => return Box::pin(async { Err(refused) }),
+        };
+        let call = caller.call.clone();
+        let begun = self.begin(caller, &request.into_inner());
+        begun.unwrap_or_else(|fault| Box::pin(async move { Err(status(fault, &call)) }))
+    }
+
+    fn begin(
+        self,
+        caller: Caller,
+        request: &v1::AcquireRequest,
+    ) -> Result<Answering<'static, v1::AcquireResponse>, Fault> {
+        let Acquire { pool, ask, form, wait, priority } =
+            convert::acquire(request, caller.key(), secret()?)?;
+        caller.enter(&pool)?;
+        let call = caller.call.clone();
+        let wording = Wording { form, audience: caller.audience(), call: call.clone() };
+        let told = move |fault| status(fault, &call);
+        let Self { store, metrics, room } = self;
+        let line = Line { store, metrics, pool };
+        if wait == Span::ZERO {
+            let work = async move {
+                let grant = line.store.acquire(&line.pool, ask).await?;
+                wording.answer(line.deliver(caller, grant)).await
+            };
+            return Ok(Box::pin(ToTheEnd::of(work).map_err(told)));
         }
-        Err(fault) => {
-            delivery.recall().await;
-            Err(fault)
-        }
+        let ticket = Ticket(getrandom::u64().map_err(no_secrets)?);
+        let since = clock::moment();
+        let deadline = since + Duration::from_millis(wait.0);
+        let seat = room.seat(&line.pool, ticket, ask.secret, deadline, ask.request.is_some());
+        let waiter = Waiter { line, room, caller, ask, seat, ticket, priority, since, deadline };
+        Ok(Box::pin(in_line(Box::new(waiter), wording).map_err(told)))
     }
 }
 
 /// Where a call is answered.
-#[derive(Clone)]
 struct Line {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    room: Arc<WaitingRoom>,
     pool: PoolName,
 }
 
 impl Line {
     fn deliver(self, caller: Caller, grant: Grant) -> Delivery {
-        let Self { store, metrics, pool, .. } = self;
+        let Self { store, metrics, pool } = self;
         Delivery::of(Parcel { store, metrics, caller, pool, grant })
     }
 }
 
-async fn granted(line: Line, caller: Caller, ask: Ask) -> Result<Delivery, Fault> {
-    let grant = line.store.acquire(&line.pool, ask).await?;
-    Ok(line.deliver(caller, grant))
+/// How a grant is put into words.
+struct Wording {
+    form: Form,
+    audience: Audience,
+    call: Arc<Call>,
+}
+
+impl Wording {
+    /// Answers with a grant. One for which there are no words is taken back.
+    async fn answer(self, delivery: Delivery) -> Result<Response<v1::AcquireResponse>, Fault> {
+        let fault = match self.put(&delivery) {
+            Ok(answer) => {
+                self.call.succeed(if answer.replayed { "REPLAYED" } else { "GRANTED" });
+                let mut response = Response::new(answer);
+                response.extensions_mut().insert(delivery);
+                return Ok(response);
+            }
+            Err(fault) => fault,
+        };
+        Box::pin(delivery.recall()).await;
+        Err(fault)
+    }
+
+    fn put(&self, delivery: &Delivery) -> Result<v1::AcquireResponse, Fault> {
+        let put = |pool: &_, grant: &_| convert::grant(pool, grant, self.form, self.audience);
+        let gone = || Fault::Internal { cause: "a grant was taken back too early".to_owned() };
+        delivery.peek(put).ok_or_else(gone)?
+    }
+}
+
+/// A call that stands in line. When it is dropped, it leaves the line.
+struct Waiter {
+    line: Line,
+    room: Arc<WaitingRoom>,
+    caller: Caller,
+    ask: Ask,
+    seat: Seat,
+    ticket: Ticket,
+    priority: Priority,
+    since: Instant,
+    deadline: Instant,
+}
+
+impl Waiter {
+    /// For how much longer it waits, and where.
+    fn patience(&self, now: Instant) -> Patience {
+        let wait = millis(self.deadline.saturating_duration_since(now));
+        Patience { ticket: self.ticket, wait, priority: self.priority }
+    }
+
+    /// The store knows of no waiter any more: all that is left is to deliver.
+    fn vacate(self, grant: Grant) -> Delivery {
+        self.seat.vacate();
+        self.line.deliver(self.caller, grant)
+    }
 }
 
 /// Stands in line until a session is handed over or the wait is over, and then answers as if it
 /// had not waited.
 async fn in_line(
-    line: Line,
-    mut caller: Caller,
-    mut ask: Ask,
-    wait: Span,
-    priority: Priority,
-) -> Result<Delivery, Fault> {
-    let since = clock::moment();
-    let deadline = since + Duration::from_millis(wait.0);
-    let ticket = Ticket(getrandom::u64().map_err(no_secrets)?);
-    let keeps_place = ask.request.is_some();
-    let mut seat = line.room.seat(&line.pool, ticket, ask.secret, deadline, keeps_place);
+    mut waiter: Box<Waiter>,
+    wording: Wording,
+) -> Result<Response<v1::AcquireResponse>, Fault> {
     let mut away_since = None;
     loop {
         let now = clock::moment();
-        let patience =
-            Patience { ticket, wait: millis(deadline.saturating_duration_since(now)), priority };
-        let joined = joined(line.clone(), caller.clone(), ask.clone(), patience, seat);
-        let mut wakes_at = deadline;
-        seat = match ToTheEnd::of(joined).await? {
-            Joined::Granted(delivery) => return Ok(delivery),
-            Joined::Waiting(seat, next_due) => {
+        let patience = waiter.patience(now);
+        let mut wakes_at = waiter.deadline;
+        waiter = match ToTheEnd::of(joined(waiter, patience)).await? {
+            Joined::Granted(delivery) => return wording.answer(delivery).await,
+            Joined::Waiting(waiter, next_due) => {
                 away_since = None;
                 if let Some(after) = next_due {
-                    line.room.due(&line.pool, after);
+                    waiter.room.due(&waiter.line.pool, after);
                 }
-                seat
+                waiter
             }
-            Joined::Away(seat, error) => {
+            Joined::Away(waiter, error) => {
                 // Whoever waits already is not sent away because the store is for a moment.
-                let is_new = ask.retried_for.is_none();
+                let is_new = waiter.ask.retried_for.is_none();
                 if is_new || now > *away_since.get_or_insert(now) + RIDE_OUT {
                     return Err(error.into());
                 }
-                wakes_at = deadline.min(now + again(ticket));
-                seat
+                wakes_at = waiter.deadline.min(now + again(waiter.ticket));
+                waiter
             }
         };
-        caller.step_aside();
+        waiter.caller.step_aside();
         let over = tokio::select! {
-            () = seat.called() => false,
-            () = sleep_until(wakes_at) => wakes_at == deadline,
-            () = caller.gate.closing() => return Err(Fault::ShuttingDown),
+            () = waiter.seat.called() => false,
+            () = sleep_until(wakes_at) => wakes_at == waiter.deadline,
+            () = waiter.caller.gate.closing() => return Err(Fault::ShuttingDown),
         };
-        caller.step_back().await?;
-        ask.retried_for = Some(millis(clock::moment().saturating_duration_since(since)));
+        waiter.caller.step_back().await?;
+        let now = clock::moment();
+        waiter.ask.retried_for = Some(millis(now.saturating_duration_since(waiter.since)));
         if over {
-            let answer = ToTheEnd::of(granted(line, caller, ask)).await;
-            seat.vacate();
-            return answer;
+            let delivery = ToTheEnd::of(asked_last(waiter)).await?;
+            return wording.answer(delivery).await;
         }
     }
 }
 
 enum Joined {
     Granted(Delivery),
-    Waiting(Seat, Option<Span>),
+    Waiting(Box<Waiter>, Option<Span>),
     /// The store could not be asked. Passes by itself.
-    Away(Seat, Error),
+    Away(Box<Waiter>, Error),
+}
+
+/// Joins the line, or asks what has become of its place. The seat goes along, so that the line is
+/// left only after it was joined.
+async fn joined(waiter: Box<Waiter>, patience: Patience) -> Result<Joined, Fault> {
+    let line = &waiter.line;
+    match line.store.enqueue(&line.pool, waiter.ask.clone(), patience).await {
+        Ok(Enqueued::Granted(grant)) => Ok(Joined::Granted(waiter.vacate(*grant))),
+        Ok(Enqueued::Waiting(place)) => Ok(Joined::Waiting(waiter, place.next_due)),
+        Err(error) if error.is_transient() => Ok(Joined::Away(waiter, error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks once more when the wait is over, and leaves the line with that.
+async fn asked_last(waiter: Box<Waiter>) -> Result<Delivery, Fault> {
+    let Waiter { line, caller, ask, seat, .. } = *waiter;
+    let asked = line.store.acquire(&line.pool, ask).await;
+    seat.vacate();
+    Ok(line.deliver(caller, asked?))
 }
 
 /// How long until a store that was away is asked again: not by all at the same time.
 fn again(ticket: Ticket) -> Duration {
     AGAIN + Duration::from_millis(ticket.0 % 500)
-}
-
-/// Joins the line, or asks what has become of its place. The seat goes along, so that the line is
-/// left only after it was joined.
-async fn joined(
-    line: Line,
-    caller: Caller,
-    ask: Ask,
-    patience: Patience,
-    seat: Seat,
-) -> Result<Joined, Fault> {
-    match line.store.enqueue(&line.pool, ask, patience).await {
-        Ok(Enqueued::Granted(grant)) => {
-            seat.vacate();
-            Ok(Joined::Granted(line.deliver(caller, *grant)))
-        }
-        Ok(Enqueued::Waiting(place)) => Ok(Joined::Waiting(seat, place.next_due)),
-        Err(error) if error.is_transient() => Ok(Joined::Away(seat, error)),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn millis(span: Duration) -> Span {

@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::Stream;
 use tonic::{Request, Status, Streaming};
 
-use super::{Answer, answer, lend, report::Desk, respond};
+use super::{Answer, Answering, answer, lend::Lender, report::Desk};
 use crate::{
     keys::Role,
     proto::v1::{self, session_pool_server::SessionPool},
@@ -96,18 +96,29 @@ impl SessionPool for PoolService {
     type KeepAliveStream = Events<v1::KeepAliveResponse>;
     type WatchPoolStream = Events<v1::WatchPoolResponse>;
 
-    async fn acquire(&self, request: Request<v1::AcquireRequest>) -> Answer<v1::AcquireResponse> {
+    fn acquire<'s, 'f>(
+        &'s self,
+        request: Request<v1::AcquireRequest>,
+    ) -> Answering<'f, v1::AcquireResponse>
+    where
+        's: 'f,
+    {
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
-        let room = self.room.clone();
-        respond(request, |caller, asked| lend::acquire(store, metrics, room, caller, asked)).await
+        Lender { store, metrics, room: self.room.clone() }.acquire(request)
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Answer<v1::RenewResponse> {
         answer(request, |caller, asked| self.renewed(caller, asked)).await
     }
 
-    async fn release(&self, request: Request<v1::ReleaseRequest>) -> Answer<v1::ReleaseResponse> {
-        answer(request, |caller, asked| self.desk().released(caller, asked)).await
+    fn release<'s, 'f>(
+        &'s self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Answering<'f, v1::ReleaseResponse>
+    where
+        's: 'f,
+    {
+        Box::pin(answer(request, |caller, asked| self.desk().released(caller, asked)))
     }
 
     async fn invalidate(

@@ -273,9 +273,11 @@ fn shown(holder: &Holder) -> String {
 
 /// Does something to its end, also when the caller hangs up meanwhile: what concerns an account
 /// must reach all its sessions.
-async fn finish<T: Send + 'static>(
+fn finish<T: Send + 'static>(
     deed: impl Future<Output = Result<T, Fault>> + Send + 'static,
-) -> Result<T, Fault> {
+) -> impl Future<Output = Result<T, Fault>> + Send {
+    // Begun at once, so that whoever waits for it does not carry the room for it, too.
+    let task = tokio::spawn(deed.in_current_span());
     let panicked = |_| Fault::Internal { cause: "the task of a report panicked".to_owned() };
-    tokio::spawn(deed.in_current_span()).await.map_err(panicked)?
+    async move { task.await.map_err(panicked)? }
 }

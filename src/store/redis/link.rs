@@ -276,6 +276,7 @@ impl Keeper {
     async fn run(self) {
         loop {
             let State::Up(wire) = self.state.borrow().clone() else { return };
+            wire.load_rest().await;
             let lost = wire.lost().await;
             let peer = wire.peer().clone();
             drop(wire);

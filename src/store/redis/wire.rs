@@ -22,7 +22,7 @@ use super::{
     options::{Gathering, Options},
     pipe::{Mourner, Pipe},
     resp,
-    scripts::Scripts,
+    scripts::{Script, Scripts},
     socket::Route,
 };
 use crate::{
@@ -100,7 +100,8 @@ impl Dialer {
         Ok(Self { info, route, scripts, gathering, within })
     }
 
-    /// Connects, sees that the server will do, drops the connection before, loads the scripts.
+    /// Connects, sees that the server will do, drops the connection before, loads the first
+    /// scripts.
     pub(super) async fn dial(&self, before: Option<&Peer>) -> Result<Wire> {
         let addr = self.info.addr();
         match timeout(self.within, self.dial_unbounded(before)).await {
@@ -135,7 +136,7 @@ impl Dialer {
         }
         let (scripts, peer) = (Arc::clone(&self.scripts), Peer { run, id });
         let wire = Wire { pipe, scripts, peer, loss, loaded: Mutex::default() };
-        wire.load(clock::moment()).await.map_err(|error| unusable(&error))?;
+        wire.load_these(Scripts::first).await.map_err(|error| unusable(&error))?;
         Ok(wire)
     }
 
@@ -194,14 +195,28 @@ impl Wire {
             return Ok(());
         }
         let begun = clock::moment();
-        let mut asked = vec!["SCRIPT", "EXISTS"];
-        asked.extend(self.scripts.iter().map(|script| script.sha.as_str()));
-        let known: Vec<bool> = redis::from_redis_value(ask(&self.pipe, &asked).await?)?;
-        let load = async |code: &str| ask(&self.pipe, &["SCRIPT", "LOAD", code]).await;
-        let missing = self.scripts.iter().zip(known).filter(|(_, is_known)| !is_known);
-        try_join_all(missing.map(|(script, _)| load(&script.code))).await?;
+        self.load_these(Scripts::iter).await?;
         *loaded = Some(begun);
         Ok(())
+    }
+
+    /// Loads the scripts that dialling left out, so that no call must, unless the connection is lost
+    /// meanwhile. A call that misses one nevertheless says what is wrong.
+    pub(super) async fn load_rest(&self) {
+        let _ = self.loss.told.run_until_cancelled(self.load(clock::moment())).await;
+    }
+
+    /// Loads those of these scripts that the server does not have.
+    async fn load_these<'a, I>(&'a self, these: impl Fn(&'a Scripts) -> I) -> RedisResult<()>
+    where
+        I: Iterator<Item = &'a Script>,
+    {
+        let mut asked = vec!["SCRIPT", "EXISTS"];
+        asked.extend(these(&self.scripts).map(|script| script.sha.as_str()));
+        let known: Vec<bool> = redis::from_redis_value(ask(&self.pipe, &asked).await?)?;
+        let load = async |code: &str| ask(&self.pipe, &["SCRIPT", "LOAD", code]).await;
+        let missing = these(&self.scripts).zip(known).filter(|(_, is_known)| !is_known);
+        try_join_all(missing.map(|(script, _)| load(&script.code))).await.map(drop)
     }
 
     /// How many calls were answered so far.

@@ -4,6 +4,7 @@
 //! way out details for the errors that the transport made itself, and one line in the log.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -272,7 +273,9 @@ fn detail(response: &mut Response<Body>, call: &Call, path: &str, most: usize) {
 }
 
 fn stamp(response: &mut Response<Body>, call: &Call) {
-    if let Ok(id) = HeaderValue::from_str(&call.id) {
+    if let Ok(mut id) = HeaderValue::from_str(&call.id) {
+        // It never comes again, so the tables of HTTP/2 should not remember it.
+        id.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID, id);
     }
 }
@@ -307,13 +310,13 @@ fn count(metrics: &Metrics, call: &Call, path: &str, took: Duration) {
     let method = path.rsplit('/').next().filter(|_| roles_for(path).is_some());
     let method = method.unwrap_or(NO_METHOD);
     let (code, reason) = match call.outcome() {
-        Some(outcome) => (code_name(outcome.code), outcome.reason),
-        None => ("OK".to_owned(), ""),
+        Some(outcome) => (Cow::Owned(code_name(outcome.code)), outcome.reason),
+        None => (Cow::Borrowed("OK"), ""),
     };
-    metrics.called(method, &code, reason, took);
+    metrics.called(method, code, reason, took);
     if method == "Acquire" {
         let outcome = call.outcome().map(|outcome| outcome.reason).or(call.success());
-        let pool = call.pool().filter(|_| is_of_a_pool(reason));
+        let pool = call.pool().filter(|_| reason.is_empty() || is_of_a_pool(reason));
         metrics.acquired(pool, outcome.unwrap_or("GRANTED"));
     }
 }

@@ -42,22 +42,22 @@ const BUCKETS: [f64; 16] = [
     60.0,
 ];
 
-type Labels = Vec<(&'static str, Cow<'static, str>)>;
+type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
 
 /// Everything that is counted.
 pub struct Metrics {
     registry: Registry,
-    calls: Counters,
-    call_duration: Family<Labels, Histogram, Buckets>,
-    acquires: Counters,
-    grants_undone: Counters,
-    reports: Counters,
-    escalations: Counters,
-    unknown_errors: Counters,
-    lease_breaches: Counters,
+    calls: Counters<3>,
+    call_duration: Family<Labels<1>, Histogram, Buckets>,
+    acquires: Counters<2>,
+    grants_undone: Counters<1>,
+    reports: Counters<2>,
+    escalations: Counters<1>,
+    unknown_errors: Counters<2>,
+    lease_breaches: Counters<1>,
     store_up: Gauge,
-    sessions: Gauges,
-    brakes: Gauges,
+    sessions: Gauges<2>,
+    brakes: Gauges<1>,
     pools_unread: Gauge,
     /// Held while what was read is written out: two scrapes must not mix their readings.
     scrape: Mutex<()>,
@@ -65,8 +65,8 @@ pub struct Metrics {
     names: Mutex<HashSet<String>>,
 }
 
-type Counters = Family<Labels, Counter>;
-type Gauges = Family<Labels, Gauge>;
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Gauges<const N: usize> = Family<Labels<N>, Gauge>;
 
 /// How the pools stand at a scrape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,11 +133,18 @@ impl fmt::Debug for Metrics {
 
 impl Metrics {
     /// A call was answered.
-    pub fn called(&self, method: &str, code: &str, reason: &'static str, took: Duration) {
-        let values = [owned(method), owned(code), Cow::Borrowed(reason)];
-        self.calls.get_or_create(&labels(&CALLS, values)).inc();
-        let duration = self.call_duration.get_or_create(&labels(&CALL_DURATION, [owned(method)]));
+    pub fn called(
+        &self,
+        method: &str,
+        code: impl Into<Cow<'static, str>>,
+        reason: &'static str,
+        took: Duration,
+    ) {
+        let method = owned(method);
+        let duration = self.call_duration.get_or_create(&labels(&CALL_DURATION, [method.clone()]));
         duration.observe(took.as_secs_f64());
+        let values = [method, code.into(), Cow::Borrowed(reason)];
+        self.calls.get_or_create(&labels(&CALLS, values)).inc();
     }
 
     /// An Acquire was answered. A pool that may not exist is not named.
@@ -230,9 +237,10 @@ fn owned(text: &str) -> Cow<'static, str> {
 }
 
 /// A value for each label of a metric.
-fn labels<const N: usize>(metric: &Metric, values: [Cow<'static, str>; N]) -> Labels {
+fn labels<const N: usize>(metric: &Metric, values: [Cow<'static, str>; N]) -> Labels<N> {
     debug_assert_eq!(metric.labels.len(), N, "{} has other labels", metric.name);
-    metric.labels.iter().copied().zip(values).collect()
+    let mut names = metric.labels.iter();
+    values.map(|value| (names.next().copied().unwrap_or_default(), value))
 }
 
 /// Registers a metric by its name, from which the registry makes the endings again.

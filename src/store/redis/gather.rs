@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The most calls that share a run: how long a script keeps others from the server is bounded.
-const MOST: usize = 16;
+const MOST: usize = 32;
 /// How many runs of one pool are under way at once: the server has the next one at hand.
 const RUNS: usize = 2;
 

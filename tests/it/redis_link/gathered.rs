@@ -15,7 +15,7 @@ use super::{Broker, Keeps, is_busy, lost::through_proxy};
 use crate::harness::stage::{POOL, lease_id, pool_name, want};
 
 /// How many calls share a run at most.
-const MOST: usize = 16;
+const MOST: usize = 32;
 
 fn names(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("s{number}")).collect()

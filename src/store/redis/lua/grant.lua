@@ -1,12 +1,12 @@
 -- Piece: leasing a session. Needs standing.lua and settle.lua.
 
 -- Leases a session as asked. With a span to collect it in, it is handed over: its lease ends after
--- that unless it is collected, and begins in earnest when it is. Gives how the session then
--- stands, packed.
-local function grant(ask, name, collect_within)
+-- that unless it is collected, and begins in earnest when it is. A session that is out has left
+-- FREE already. Gives how the session then stands, packed.
+local function grant(ask, name, collect_within, is_out)
   local policy, standing = pool.policy, read_standing(name)
   local ttl = math.min(math.max(ask.ttl or policy.default_ttl, policy.min_ttl), policy.max_ttl)
-  local before = unindex(name, standing)
+  local before = unindex(name, standing, is_out)
   -- Counted from the clock, so that it rises even when the store has lost the newest grants.
   standing.epoch = math.max(standing.epoch + 1, now)
   standing.lease = {

@@ -29,11 +29,12 @@ local function lend(ask, choice)
       return granted(name, write_standing(name, standing), 1)
     end
   end
-  local name
+  local name, is_out
   local is_picky = ask.session or ask.selector[1] or ask.scopes or ask.probe
   if not is_picky and pool.mode == 'Active' and (pool.hold_until or 0) <= now then
     -- What choose() comes to for an ask that any session would do for.
-    name = redis.call('ZRANGE', FREE, '0', '0')[1]
+    name = redis.call('ZPOPMIN', FREE)[1]
+    is_out = name ~= nil
   end
   if not name then
     local chosen, refusal = choice()(ask)
@@ -42,5 +43,5 @@ local function lend(ask, choice)
     end
     name = chosen
   end
-  return granted(name, grant(ask, name), 0)
+  return granted(name, grant(ask, name, nil, is_out), 0)
 end

@@ -299,13 +299,16 @@ local function index_narrow(name, before, after)
 end
 
 -- Takes a session out of where it stands, and returns what index() must know of it. Always the
--- first write of a change: it needs no memory, so that a full server still takes sessions back.
-local function unindex(name, standing)
+-- first write of a change: it needs no memory, so that a full server still takes sessions back. One
+-- that is out has left FREE already, by a write that needs none either.
+local function unindex(name, standing, is_out)
   if standing.invalid then
     return nil
   end
   local where, lease = seat(standing), standing.lease
-  redis.call('ZREM', where, name)
+  if not is_out then
+    redis.call('ZREM', where, name)
+  end
   if lease then
     if lease.request then
       redis.call('HDEL', REQUESTS, lease.secret, lease.key .. '\0' .. lease.request)

@@ -27,8 +27,8 @@ use futures_util::{StreamExt as _, stream};
 use telegate::{
     clock::Clock,
     pool::{
-        Ask, Credential, Fingerprint, Holder, KeyId, LeaseId, LeaseSecret, NewSession, Policy,
-        PoolName, Report, Selector, SessionName, Span, Time, judge,
+        Ask, Credential, Fingerprint, Holder, KeyId, LeaseId, LeaseSecret, Mandate, NewSession,
+        Policy, PoolName, Report, Selector, SessionName, Span, Time, judge,
     },
     store::{
         Store,
@@ -137,9 +137,10 @@ fn verdicts(criterion: &mut Criterion) {
 
 impl Scene {
     async fn fill(&self, size: usize) {
+        let on = Mandate { by: KeyId::new("op"), detail: String::new() };
         for name in [POOL, BUSY] {
             let policy = Policy { default_ttl: Span::hours(1), ..Policy::default() };
-            self.store.create_pool(&pool(name), policy).await.expect("the pool is new");
+            self.store.create_pool(&pool(name), policy, &on).await.expect("the pool is new");
         }
         let added = stream::iter(0..size).map(|number| async move {
             let session = session(number, number == size / 2);

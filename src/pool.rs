@@ -46,7 +46,7 @@ use self::{
 };
 
 pub use acquire::{Ask, Grant};
-pub use amend::{Edit, SessionChange, changed};
+pub use amend::{Edit, SessionChange, changed, policy_changed};
 pub use fit::{Unfit, unfit};
 pub use flood::{
     Burst, CoolDown, Effect, Escalation, Growth, MAX_BRAKES, MAX_COOL_DOWNS, MAX_OF_ACCOUNT,
@@ -72,7 +72,7 @@ pub use settle::SETTLE_LIMIT;
 pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, Queue, ReleaseCause};
 pub use tally::{FLOODS_KEPT, FloodSlot, MAX_FLOODED, MethodFloods, floods_of};
 pub use time::{Span, Time};
-pub use trail::{Event, EventVerb, MAX_EVENTS};
+pub use trail::{Event, EventVerb, MAX_EVENTS, Mandate};
 pub use verdict::{Assessment, Report, Verdict, assess, judge};
 pub use waiter::{
     AGEING, Departure, Enqueued, HAND_OVER, MAX_LINES, News, Patience, Place, Priority,
@@ -89,6 +89,18 @@ pub enum PoolMode {
     Paused,
     /// No lease is granted and none is renewed.
     Draining,
+}
+
+impl PoolMode {
+    /// What brings a pool into this mode.
+    #[must_use]
+    pub const fn verb(self) -> EventVerb {
+        match self {
+            Self::Active => EventVerb::Resume,
+            Self::Paused => EventVerb::Pause,
+            Self::Draining => EventVerb::Drain,
+        }
+    }
 }
 
 /// What a pool is besides its sessions.
@@ -126,7 +138,8 @@ enum Change {
     /// A session is new, or what is known of it changed.
     Session(SessionName),
     Standing(SessionName),
-    Event(SessionName, u64),
+    /// Something was done to a session, or to the pool itself.
+    Event(Option<SessionName>, u64),
     Removed(SessionName),
 }
 
@@ -134,6 +147,8 @@ enum Change {
 #[derive(Debug)]
 pub struct Pool {
     record: PoolRecord,
+    /// What was done to the pool itself.
+    trail: Trail,
     sessions: BTreeMap<SessionName, Session>,
     /// How they stand, in every order that a verb looks for them.
     seats: Seats,
@@ -192,6 +207,7 @@ impl Pool {
     ) -> Self {
         let mut pool = Self {
             record,
+            trail: Trail::default(),
             sessions: BTreeMap::new(),
             seats: Seats::default(),
             requests: HashMap::new(),
@@ -209,6 +225,13 @@ impl Pool {
             pool.insert(Session { record, standing, trail: trail.into() });
         }
         pool
+    }
+
+    /// The pool with what was done to it, as that was kept.
+    #[must_use]
+    pub fn with_trail(mut self, events: Vec<Event>) -> Self {
+        self.trail = events.into();
+        self
     }
 
     /// What the pool is besides its sessions.
@@ -234,7 +257,7 @@ impl Pool {
             Change::Pool => Some(PoolChange::Pool(&self.record)),
             Change::Removed(name) => Some(PoolChange::Removed(pool, name)),
             Change::Event(name, number) => {
-                let event = self.event(&name, number)?;
+                let event = self.event(name.as_ref(), number)?;
                 Some(PoolChange::Event(pool, name, event))
             }
             Change::Session(name) | Change::Standing(name) if told.insert(name.clone()) => {
@@ -251,12 +274,13 @@ impl Pool {
     }
 
     /// Pauses, drains or resumes the pool. Idempotent.
-    pub fn set_mode(&mut self, mode: PoolMode, now: Time) {
+    pub fn set_mode(&mut self, mode: PoolMode, on: &Mandate, now: Time) {
         if self.record.mode != mode {
             self.record.mode = mode;
             self.record.updated_at = now;
             self.reconsider = mode == PoolMode::Active;
             self.changes.push(Change::Pool);
+            self.note_own(mode.verb(), &on.by, on.detail.as_str(), now);
         }
     }
 

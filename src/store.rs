@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use self::sealed::StoreKeyId;
 use crate::pool::{
     Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
-    LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode, PoolName,
-    PoolStatus, PoolView, Refusal, ReleaseOutcome, Revocation, Revoked, Secrets, SessionChange,
-    SessionName, SessionView, Span, WaiterView, verdict::Scope,
+    LeaseId, LeaseMark, Lent, Mandate, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode,
+    PoolName, PoolStatus, PoolView, Refusal, ReleaseOutcome, Revocation, Revoked, Secrets,
+    SessionChange, SessionName, SessionView, Span, WaiterView, verdict::Scope,
 };
 
 pub use self::{
@@ -98,7 +98,7 @@ pub struct Resealed {
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Makes an empty pool. Refuses: `PoolExists`.
-    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView>;
+    async fn create_pool(&self, pool: &PoolName, policy: Policy, on: &Mandate) -> Result<PoolView>;
 
     /// Reads a pool and how it stands. Refuses: `PoolNotFound`.
     async fn get_pool(&self, pool: &PoolName) -> Result<PoolView>;
@@ -108,14 +108,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes a pool's policy; what runs keeps what it was given. Idempotent. Refuses:
     /// `PoolNotFound`, `PolicyUnfit`.
-    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView>;
+    async fn update_pool(
+        &self,
+        pool: &PoolName,
+        change: PolicyChange,
+        on: &Mandate,
+    ) -> Result<PoolView>;
 
     /// Deletes a pool without sessions. A pool that is made under its name begins with its past
-    /// epoch. Refuses: `PoolNotFound`, `PoolNotEmpty`.
-    async fn delete_pool(&self, pool: &PoolName) -> Result<()>;
+    /// epoch, and goes on with its trail. Refuses: `PoolNotFound`, `PoolNotEmpty`.
+    async fn delete_pool(&self, pool: &PoolName, on: &Mandate) -> Result<()>;
 
     /// Pauses, drains or resumes a pool. Idempotent. Refuses: `PoolNotFound`.
-    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView>;
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode, on: &Mandate) -> Result<PoolView>;
 
     /// Counts a pool's sessions by state. Refuses: `PoolNotFound`.
     async fn status(&self, pool: &PoolName) -> Result<PoolStatus>;
@@ -277,12 +282,13 @@ pub trait Store: Send + Sync + 'static {
     /// that its repetition does not tell. Refuses: `PoolNotFound`, `SessionNotFound`.
     async fn revoke_leases(&self, pool: &PoolName, which: &Revocation) -> Result<Revoked>;
 
-    /// Reads up to `most` of the events of a session, newest first, from the first before a number.
-    /// Refuses: `PoolNotFound`, `SessionNotFound`.
+    /// Reads up to `most` of the events of a session, or of the pool itself when none is named,
+    /// newest first, from the first before a number. Those of a deleted pool can be read for at
+    /// least thirty days. Refuses: `PoolNotFound`, `SessionNotFound`.
     async fn history(
         &self,
         pool: &PoolName,
-        session: &SessionName,
+        session: Option<&SessionName>,
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<Event>>;

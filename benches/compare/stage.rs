@@ -278,7 +278,7 @@ async fn make_pool(client: &Client, name: String) {
         ..Default::default()
     };
     let pool = v1::Pool { name, policy: Some(policy), ..v1::Pool::default() };
-    let request = v1::CreatePoolRequest { pool: Some(pool) };
+    let request = v1::CreatePoolRequest { pool: Some(pool), detail: String::new() };
     while let Err(error) = client.create_pool(request.clone()).await {
         assert!(!error.to_string().contains("exist"), "the pool is there already");
         tokio::time::sleep(Duration::from_millis(20)).await;

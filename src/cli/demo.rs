@@ -14,7 +14,7 @@ use telegate::{
     config::{Config, StoreAddress, program},
     credential::{AUTH_KEY_LEN, Credential, Telegram},
     keys::{Hash, KeyFile, Role},
-    pool::{KeyId, NewSession, Policy, PoolName, Refusal, SessionName, Span},
+    pool::{KeyId, Mandate, NewSession, Policy, PoolName, Refusal, SessionName, Span},
     store::{self, Store, sealed::Sealing},
 };
 use tempfile::TempDir;
@@ -82,7 +82,8 @@ impl Demo {
         let Some(pool) = PoolName::parse(POOL) else { return Ok(()) };
         // Nobody can still be connected with a made-up session, so none drains.
         let policy = Policy { drain: Span::ZERO, ..Policy::default() };
-        missing(store.create_pool(&pool, policy).await.map(drop))?;
+        let on = Mandate { by: KeyId::new("demo"), detail: String::new() };
+        missing(store.create_pool(&pool, policy, &on).await.map(drop))?;
         for (name, country, dc_id) in SESSIONS {
             let Some(name) = SessionName::parse(name) else { continue };
             missing(store.add(&pool, made_up(name, country, dc_id)?).await.map(drop))?;

@@ -14,15 +14,15 @@ pub(crate) struct Args {
     /// The pool.
     #[arg(long)]
     pool: String,
-    /// The session.
-    session: String,
+    /// The session [default: the pool itself].
+    session: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<(), Failure> {
     let client = broker.connect().await?;
     let mut request = ListSessionEventsRequest {
         pool: args.pool,
-        session: args.session,
+        session: args.session.unwrap_or_default(),
         page_size: PAGE,
         page_token: String::new(),
     };

@@ -26,19 +26,35 @@ pub(crate) enum Word {
     /// Shows how a pool stands.
     Status(Name),
     /// Stops granting leases; running ones can be renewed.
-    Pause(Name),
+    Pause(Deed),
     /// Grants leases again.
-    Resume(Name),
+    Resume(Deed),
     /// Stops granting and renewing leases, so that the pool runs empty.
-    Drain(Name),
+    Drain(Deed),
     /// Deletes a pool without sessions.
-    Delete(Name),
+    Delete(Deed),
 }
 
 #[derive(clap::Args)]
 pub(crate) struct Name {
     /// The pool.
     pool: String,
+}
+
+/// Something done to a pool.
+#[derive(clap::Args)]
+pub(crate) struct Deed {
+    /// The pool.
+    pool: String,
+    #[command(flatten)]
+    why: Why,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Why {
+    /// Why; `telegate history` tells it.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    detail: String,
 }
 
 #[derive(clap::Args)]
@@ -69,13 +85,16 @@ pub(crate) struct PolicyArgs {
     max_waiters: Option<u32>,
     #[command(flatten)]
     escalation: escalation::Args,
+    #[command(flatten)]
+    why: Why,
 }
 
 pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(), Failure> {
     let client = broker.connect().await?;
     match word {
         Word::Create(args) => {
-            let request = CreatePoolRequest { pool: Some(args.into_pool(None)) };
+            let detail = args.why.detail.clone();
+            let request = CreatePoolRequest { pool: Some(args.into_pool(None)), detail };
             let answer = client.create_pool(request).await?;
             say(output, &answer, answer.pool.as_ref())
         }
@@ -88,27 +107,29 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
                 None
             };
             let kept = kept.and_then(|pool| pool.policy?.escalation);
+            let detail = args.why.detail.clone();
             let pool = Some(args.into_pool(kept));
-            let request = UpdatePoolRequest { pool, update_mask: None };
+            let request = UpdatePoolRequest { pool, update_mask: None, detail };
             let answer = client.update_pool(request).await?;
             say(output, &answer, answer.pool.as_ref())
         }
         Word::List => status::all(&client, output).await,
         Word::Status(Name { pool }) => status::one(&client, pool, output).await,
-        Word::Pause(Name { pool }) => {
-            let answer = client.pause_pool(PausePoolRequest { pool }).await?;
+        Word::Pause(Deed { pool, why: Why { detail } }) => {
+            let answer = client.pause_pool(PausePoolRequest { pool, detail }).await?;
             say(output, &answer, answer.pool.as_ref())
         }
-        Word::Resume(Name { pool }) => {
-            let answer = client.resume_pool(ResumePoolRequest { pool }).await?;
+        Word::Resume(Deed { pool, why: Why { detail } }) => {
+            let answer = client.resume_pool(ResumePoolRequest { pool, detail }).await?;
             say(output, &answer, answer.pool.as_ref())
         }
-        Word::Drain(Name { pool }) => {
-            let answer = client.drain_pool(DrainPoolRequest { pool }).await?;
+        Word::Drain(Deed { pool, why: Why { detail } }) => {
+            let answer = client.drain_pool(DrainPoolRequest { pool, detail }).await?;
             say(output, &answer, answer.pool.as_ref())
         }
-        Word::Delete(Name { pool }) => {
-            let answer = client.delete_pool(DeletePoolRequest { pool: pool.clone() }).await?;
+        Word::Delete(Deed { pool, why: Why { detail } }) => {
+            let request = DeletePoolRequest { pool: pool.clone(), detail };
+            let answer = client.delete_pool(request).await?;
             match output {
                 Output::Json => print::json(&answer),
                 Output::Human => print::line(&format!("pool {pool} is gone")),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Change, Credential, EventVerb, Fingerprint, KeyId, Labels, MAX_LABELS, Policy, PolicyChange,
-    Pool, PoolName, Refusal, Session, SessionName, SessionRecord, SessionView, Time,
+    Change, Credential, EventVerb, Fingerprint, KeyId, Labels, MAX_LABELS, Mandate, Policy,
+    PolicyChange, Pool, PoolName, Refusal, Session, SessionName, SessionRecord, SessionView, Time,
 };
 
 /// What becomes of a value.
@@ -56,6 +56,47 @@ pub struct SessionChange {
     pub device: Edit<Credential>,
     /// The account that it belongs to.
     pub account_id: Edit<i64>,
+}
+
+/// What of a policy is another now, and why, for the pool's trail.
+#[must_use]
+pub fn policy_changed(before: &Policy, after: &Policy, why: &str) -> String {
+    let (old, new) = (&before.escalation, &after.escalation);
+    let parts = [
+        ("min_ttl", before.min_ttl.to_string(), after.min_ttl.to_string()),
+        ("default_ttl", before.default_ttl.to_string(), after.default_ttl.to_string()),
+        ("max_ttl", before.max_ttl.to_string(), after.max_ttl.to_string()),
+        ("max_lifetime", before.max_lifetime.to_string(), after.max_lifetime.to_string()),
+        ("rest", before.rest.to_string(), after.rest.to_string()),
+        ("drain", before.drain.to_string(), after.drain.to_string()),
+        ("max_waiters", before.max_waiters.to_string(), after.max_waiters.to_string()),
+        ("escalation.disabled", old.disabled.to_string(), new.disabled.to_string()),
+        (
+            "escalation.session_methods",
+            old.session_methods.to_string(),
+            new.session_methods.to_string(),
+        ),
+        (
+            "escalation.session_window",
+            old.session_window.to_string(),
+            new.session_window.to_string(),
+        ),
+        ("escalation.session_wait", old.session_wait.to_string(), new.session_wait.to_string()),
+        ("escalation.session_rest", old.session_rest.to_string(), new.session_rest.to_string()),
+        (
+            "escalation.method_sessions",
+            old.method_sessions.to_string(),
+            new.method_sessions.to_string(),
+        ),
+        ("escalation.method_window", old.method_window.to_string(), new.method_window.to_string()),
+        ("escalation.method_wait", old.method_wait.to_string(), new.method_wait.to_string()),
+        ("escalation.method_brake", old.method_brake.to_string(), new.method_brake.to_string()),
+    ];
+    let other = parts.into_iter().filter(|(_, before, after)| before != after);
+    let told: Vec<_> =
+        other.map(|(part, before, after)| format!("{part} {before} -> {after}")).collect();
+    let told = told.join(", ");
+    if why.is_empty() { told } else { format!("{told}: {why}") }
 }
 
 impl PolicyChange {
@@ -131,14 +172,21 @@ impl Pool {
     /// # Errors
     ///
     /// `PolicyUnfit`.
-    pub fn update_policy(&mut self, change: &PolicyChange, now: Time) -> Result<(), Refusal> {
+    pub fn update_policy(
+        &mut self,
+        change: &PolicyChange,
+        on: &Mandate,
+        now: Time,
+    ) -> Result<(), Refusal> {
         let policy = change.fit(&self.record.name, &self.record.policy)?;
         // What is due is due by the policy under which it became so.
         self.settle(now);
         if self.record.policy != policy {
+            let what = policy_changed(&self.record.policy, &policy, &on.detail);
             self.record.policy = policy;
             self.record.updated_at = now;
             self.changes.push(Change::Pool);
+            self.note_own(EventVerb::Update, &on.by, what, now);
         }
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Pool {
         }
         let standing = Standing { epoch: self.record.past_epoch, ..Standing::default() };
         let by = new.by.clone();
-        self.insert(Session { record: new.into_record(now), standing, trail: Trail::new() });
+        self.insert(Session { record: new.into_record(now), standing, trail: Trail::default() });
         self.changes.push(Change::Session(name.clone()));
         self.note(&name, EventVerb::Add, Some(&by), "", now);
         self.view(&name, now)

@@ -6,9 +6,9 @@ use std::{
 };
 
 use super::{
-    CoolDown, Event, Fingerprint, MethodFloods, NewSession, News, Policy, Pool, PoolName,
-    PoolRecord, PoolStatus, Refusal, SessionName, SessionRecord, SessionView, Standing, Time,
-    floods_of,
+    CoolDown, Event, EventVerb, Fingerprint, Mandate, MethodFloods, NewSession, News, Policy, Pool,
+    PoolName, PoolRecord, PoolStatus, Refusal, SessionName, SessionRecord, SessionView, Standing,
+    Time, floods_of, trail::Trail,
 };
 
 /// A pool as it was at one moment.
@@ -29,12 +29,21 @@ pub struct PoolView {
 pub struct Realm {
     pools: BTreeMap<PoolName, Pool>,
     holders: HashMap<Fingerprint, (PoolName, SessionName)>,
-    /// The past epochs of pools that were deleted, for pools that are made under their names.
-    past: BTreeMap<PoolName, u64>,
+    /// What is left of pools that were deleted, for pools that are made under their names.
+    past: BTreeMap<PoolName, Past>,
     /// The pools that were deleted since the changes were last taken.
     deleted: Vec<PoolName>,
     /// The pools that deeds were done on since the changes were last taken.
     touched: Vec<PoolName>,
+}
+
+/// What is left of a pool that was deleted.
+#[derive(Debug, Default)]
+struct Past {
+    /// Its past epoch.
+    epoch: u64,
+    /// What was done to it; its deletion last.
+    trail: Trail,
 }
 
 /// What a deed changed, as it is now.
@@ -48,8 +57,8 @@ pub enum PoolChange<'a> {
     Session(&'a PoolName, &'a SessionRecord, &'a Standing),
     /// A session stands differently.
     Standing(&'a PoolName, SessionName, &'a Standing),
-    /// Something was done to a session.
-    Event(&'a PoolName, SessionName, &'a Event),
+    /// Something was done to a session, or to the pool itself.
+    Event(&'a PoolName, Option<SessionName>, &'a Event),
     /// A session is gone.
     Removed(&'a PoolName, SessionName),
 }
@@ -65,9 +74,10 @@ impl Realm {
         self.pools.insert(name, pool);
     }
 
-    /// Takes in the past epoch of a pool that was deleted, as it was kept.
-    pub fn restore_past(&mut self, name: PoolName, past_epoch: u64) {
-        self.past.insert(name, past_epoch);
+    /// Takes in the past epoch of a pool that was deleted, and what was done to it, as they were
+    /// kept.
+    pub fn restore_past(&mut self, name: PoolName, epoch: u64, events: Vec<Event>) {
+        self.past.insert(name, Past { epoch, trail: events.into() });
     }
 
     /// Makes an empty pool.
@@ -79,31 +89,37 @@ impl Realm {
         &mut self,
         name: &PoolName,
         policy: Policy,
+        on: &Mandate,
         now: Time,
     ) -> Result<PoolView, Refusal> {
         if self.pools.contains_key(name) {
             return Err(Refusal::PoolExists { pool: name.clone() });
         }
         let mut pool = Pool::new(name.clone(), policy, now);
-        pool.record.past_epoch = self.past.remove(name).unwrap_or_default();
+        let past = self.past.remove(name).unwrap_or_default();
+        pool.record.past_epoch = past.epoch;
+        pool.trail = past.trail;
+        pool.note_own(EventVerb::Create, &on.by, on.detail.as_str(), now);
         self.pools.insert(name.clone(), pool);
         self.view(name, now)
     }
 
     /// Deletes a pool without sessions. Only its past epoch is kept, so that fencing numbers go on
-    /// rising in a pool that is made under its name.
+    /// rising in a pool that is made under its name, and its trail.
     ///
     /// # Errors
     ///
     /// `PoolNotFound`, `PoolNotEmpty`.
-    pub fn delete_pool(&mut self, name: &PoolName) -> Result<(), Refusal> {
+    pub fn delete_pool(&mut self, name: &PoolName, on: &Mandate, now: Time) -> Result<(), Refusal> {
         let pool = self.pool(name)?;
         if !pool.sessions.is_empty() {
             let total = super::status::count(pool.sessions.len());
             return Err(Refusal::PoolNotEmpty { pool: name.clone(), total });
         }
-        let past_epoch = pool.record.past_epoch;
-        self.past.insert(name.clone(), past_epoch);
+        let mut past =
+            Past { epoch: pool.record.past_epoch, trail: std::mem::take(&mut pool.trail) };
+        past.trail.note(EventVerb::Delete, Some(&on.by), on.detail.clone(), now);
+        self.past.insert(name.clone(), past);
         self.pools.remove(name);
         self.deleted.push(name.clone());
         Ok(())
@@ -176,12 +192,40 @@ impl Realm {
                 changes.push((name, pool.take_changes()));
             }
         }
-        let past = |name: &PoolName| self.past.get(name).copied().unwrap_or_default();
-        let deleted = std::mem::take(&mut self.deleted).into_iter();
-        let deleted = deleted.map(|name| PoolChange::Deleted(name.clone(), past(&name)));
+        let deleted = std::mem::take(&mut self.deleted);
+        let deleted = deleted.into_iter().filter_map(|name| {
+            let (name, past) = self.past.get_key_value(&name)?;
+            let event = past.trail.last().map(|event| PoolChange::Event(name, None, event));
+            Some([Some(PoolChange::Deleted(name.clone(), past.epoch)), event])
+        });
+        let deleted = deleted.flatten().flatten();
         let pools = &self.pools;
         let as_they_are = |(name, changes)| pools.get(&name).map(|pool| pool.current(changes));
         deleted.chain(changes.into_iter().filter_map(as_they_are).flatten()).collect()
+    }
+
+    /// Reads what was done to a session, or to a pool itself, newest first, from the first before a
+    /// number. The trail of a pool that was deleted can still be read.
+    ///
+    /// # Errors
+    ///
+    /// `PoolNotFound`, `SessionNotFound`.
+    pub fn history(
+        &mut self,
+        pool: &PoolName,
+        session: Option<&SessionName>,
+        before: Option<u64>,
+        most: usize,
+        now: Time,
+    ) -> Result<Vec<Event>, Refusal> {
+        if let Some(session) = session {
+            return self.pool(pool)?.history(session, before, most, now);
+        }
+        let living = self.pools.get(pool).map(|pool| &pool.trail);
+        let trail = living.or_else(|| self.past.get(pool).map(|past| &past.trail));
+        let trail = trail.filter(|trail| living.is_some() || trail.last().is_some());
+        let trail = trail.ok_or_else(|| Refusal::PoolNotFound { pool: pool.clone() })?;
+        Ok(trail.before(before, most))
     }
 
     /// Adds a session whose credential no session of any pool has.

@@ -121,9 +121,13 @@ impl Pool {
         let key = scope.key();
         let is_it = |entry: &CoolDown| entry.scope.key() == key;
         let Some(name) = session else {
+            let runs = self.record.brakes.iter().any(|brake| is_it(brake) && brake.until > now);
             if self.record.brakes.iter().any(is_it) {
                 self.record.brakes.retain(|brake| !is_it(brake));
                 self.changes.push(Change::Pool);
+            }
+            if runs {
+                self.note_own(EventVerb::ClearCoolDown, by, key, now);
             }
             self.reconsider = true;
             return Ok(None);

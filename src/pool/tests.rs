@@ -35,7 +35,7 @@ impl Stage {
     fn new() -> Self {
         let mut realm = Realm::default();
         let policy = Policy { drain: Span::secs(30), ..Policy::default() };
-        realm.create_pool(&name(), policy, START).unwrap();
+        realm.create_pool(&name(), policy, &mandate(), START).unwrap();
         Self { realm, now: START, leases: HashMap::new(), granted: 0 }
     }
 
@@ -161,13 +161,17 @@ impl Stage {
 
     fn mode(&mut self, mode: PoolMode) -> String {
         let now = self.now;
-        self.pool().set_mode(mode, now);
+        self.pool().set_mode(mode, &mandate(), now);
         String::new()
     }
 
     fn pool(&mut self) -> &mut Pool {
         self.realm.pool(&name()).unwrap()
     }
+}
+
+fn mandate() -> Mandate {
+    Mandate { by: KeyId::new("op"), detail: String::new() }
 }
 
 fn name() -> PoolName {

@@ -1,4 +1,4 @@
-//! What was done to a session, by whom and why: a short trail, for people.
+//! What was done to a session, and to a pool as a whole, by whom and why: short trails, for people.
 //!
 //! Leasing, renewing and releasing are not in it: they happen too often to be told apart in a
 //! trail, and the log has them.
@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Change, InvalidReason, Invalidation, KeyId, Pool, Refusal, SessionName, Time};
 
-/// How many events are kept of a session; the oldest go first.
+/// How many events are kept of a session, and of a pool; the oldest go first.
 pub const MAX_EVENTS: usize = 50;
 
-/// Something that was done to a session.
+/// Something that was done to a session, or to a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Which of the session's events it is, from 1.
+    /// Which of its events it is, from 1.
     pub number: u64,
     /// When.
     pub at: Time,
@@ -27,7 +27,16 @@ pub struct Event {
     pub detail: String,
 }
 
-/// What can be done to a session, as far as its trail tells.
+/// On whose word something is done to a pool, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mandate {
+    /// The key that does it.
+    pub by: KeyId,
+    /// Why, in its words.
+    pub detail: String,
+}
+
+/// What can be done to a session or a pool, as far as trails tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventVerb {
@@ -47,8 +56,18 @@ pub enum EventVerb {
     Expire,
     /// Its holder reported an error that often, not always, means that it is dead.
     Suspect,
-    /// One of its cool-downs was ended before its time.
+    /// One of its cool-downs was ended before its time; of a pool, the brake on a method.
     ClearCoolDown,
+    /// The pool was made.
+    Create,
+    /// The pool was paused.
+    Pause,
+    /// The pool grants leases again.
+    Resume,
+    /// The pool was told to run empty.
+    Drain,
+    /// The pool was deleted.
+    Delete,
 }
 
 impl EventVerb {
@@ -65,6 +84,11 @@ impl EventVerb {
             Self::Expire => "expire",
             Self::Suspect => "suspect",
             Self::ClearCoolDown => "clear_cool_down",
+            Self::Create => "create",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Drain => "drain",
+            Self::Delete => "delete",
         }
     }
 }
@@ -114,9 +138,7 @@ impl Pool {
     ) -> Result<Vec<Event>, Refusal> {
         self.session(name)?;
         self.settle_session(name, now);
-        let events = self.session(name)?.trail.iter().rev();
-        let wanted = events.filter(|event| before.is_none_or(|before| event.number < before));
-        Ok(wanted.take(most).cloned().collect())
+        Ok(self.session(name)?.trail.before(before, most))
     }
 
     /// Adds an event to the trail of a session.
@@ -129,20 +151,68 @@ impl Pool {
         at: Time,
     ) {
         let Some(session) = self.sessions.get_mut(name) else { return };
-        let number = session.trail.back().map_or(0, |event| event.number) + 1;
-        if session.trail.len() == MAX_EVENTS {
-            session.trail.pop_front();
-        }
-        let (by, detail) = (by.cloned(), detail.into());
-        session.trail.push_back(Event { number, at, verb, by, detail });
-        self.changes.push(Change::Event(name.clone(), number));
+        let number = session.trail.note(verb, by, detail.into(), at);
+        self.changes.push(Change::Event(Some(name.clone()), number));
     }
 
-    /// An event of a session.
-    pub(super) fn event(&self, name: &SessionName, number: u64) -> Option<&Event> {
-        self.sessions.get(name)?.trail.iter().find(|event| event.number == number)
+    /// Adds an event to the trail of the pool itself.
+    pub(super) fn note_own(
+        &mut self,
+        verb: EventVerb,
+        by: &KeyId,
+        detail: impl Into<String>,
+        at: Time,
+    ) {
+        let number = self.trail.note(verb, Some(by), detail.into(), at);
+        self.changes.push(Change::Event(None, number));
+    }
+
+    /// An event of a session, or of the pool itself.
+    pub(super) fn event(&self, name: Option<&SessionName>, number: u64) -> Option<&Event> {
+        let trail = match name {
+            Some(name) => &self.sessions.get(name)?.trail,
+            None => &self.trail,
+        };
+        trail.0.iter().find(|event| event.number == number)
     }
 }
 
-/// A session's events, the oldest first.
-pub(super) type Trail = VecDeque<Event>;
+/// The events of a session or a pool, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trail(VecDeque<Event>);
+
+impl From<Vec<Event>> for Trail {
+    fn from(events: Vec<Event>) -> Self {
+        Self(events.into())
+    }
+}
+
+impl Trail {
+    /// The events, newest first, from the first before a number.
+    pub(super) fn before(&self, before: Option<u64>, most: usize) -> Vec<Event> {
+        let events = self.0.iter().rev();
+        let wanted = events.filter(|event| before.is_none_or(|before| event.number < before));
+        wanted.take(most).cloned().collect()
+    }
+
+    /// The newest event.
+    pub(super) fn last(&self) -> Option<&Event> {
+        self.0.back()
+    }
+
+    /// Adds an event, and tells its number.
+    pub(super) fn note(
+        &mut self,
+        verb: EventVerb,
+        by: Option<&KeyId>,
+        detail: String,
+        at: Time,
+    ) -> u64 {
+        let number = self.last().map_or(0, |event| event.number) + 1;
+        if self.0.len() == MAX_EVENTS {
+            self.0.pop_front();
+        }
+        self.0.push_back(Event { number, at, verb, by: by.cloned(), detail });
+        number
+    }
+}

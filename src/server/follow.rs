@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::SyncFolder,
     inventory::{Piece, Stock, Ways},
-    pool::{KeyId, Policy, PoolName, Refusal},
+    pool::{KeyId, Mandate, Policy, PoolName, Refusal},
     proto::v1::{ImportOutcome, ImportRow},
     store::{self, Store},
 };
@@ -152,7 +152,8 @@ async fn make(store: &Arc<dyn Store>, pool: &PoolName) -> Result<(), Fault> {
         }
         Err(error) => return Err(error.into()),
     }
-    match store.create_pool(pool, Policy::default()).await {
+    let on = Mandate { by: KeyId::new(FOLLOWER), detail: "for its folder".to_owned() };
+    match store.create_pool(pool, Policy::default(), &on).await {
         Ok(_) => {
             tracing::info!(pool = pool.as_str(), "pool made for its folder");
             Ok(())

@@ -27,9 +27,10 @@ use crate::{
     clock::Clock,
     pool::{
         Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
-        LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, Pool, PoolMode,
-        PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, Revocation, Revoked,
-        Secrets, SessionChange, SessionName, SessionView, Span, Time, WaiterView, verdict::Scope,
+        LeaseId, LeaseMark, Lent, Mandate, Mark, NewSession, Patience, Policy, PolicyChange, Pool,
+        PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, Revocation,
+        Revoked, Secrets, SessionChange, SessionName, SessionView, Span, Time, WaiterView,
+        verdict::Scope,
     },
 };
 
@@ -154,8 +155,8 @@ fn lock(memory: &Mutex<Memory>) -> Result<MutexGuard<'_, Memory>> {
 
 #[async_trait]
 impl Store for EmbeddedStore {
-    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
-        self.deed(|realm, now| realm.create_pool(pool, policy, now)).await
+    async fn create_pool(&self, pool: &PoolName, policy: Policy, on: &Mandate) -> Result<PoolView> {
+        self.deed(|realm, now| realm.create_pool(pool, policy, on, now)).await
     }
 
     async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
@@ -166,21 +167,26 @@ impl Store for EmbeddedStore {
         self.deed(|realm, now| Ok(realm.list(after, most, now))).await
     }
 
-    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
+    async fn update_pool(
+        &self,
+        pool: &PoolName,
+        change: PolicyChange,
+        on: &Mandate,
+    ) -> Result<PoolView> {
         self.deed(|realm, now| {
-            realm.pool(pool)?.update_policy(&change, now)?;
+            realm.pool(pool)?.update_policy(&change, on, now)?;
             realm.view(pool, now)
         })
         .await
     }
 
-    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
-        self.deed(|realm, _| realm.delete_pool(pool)).await
+    async fn delete_pool(&self, pool: &PoolName, on: &Mandate) -> Result<()> {
+        self.deed(|realm, now| realm.delete_pool(pool, on, now)).await
     }
 
-    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode, on: &Mandate) -> Result<PoolView> {
         self.deed(|realm, now| {
-            realm.pool(pool)?.set_mode(mode, now);
+            realm.pool(pool)?.set_mode(mode, on, now);
             realm.view(pool, now)
         })
         .await
@@ -360,11 +366,11 @@ impl Store for EmbeddedStore {
     async fn history(
         &self,
         pool: &PoolName,
-        session: &SessionName,
+        session: Option<&SessionName>,
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<Event>> {
-        self.in_pool(pool, |pool, now| pool.history(session, before, most, now)).await
+        self.deed(|realm, now| realm.history(pool, session, before, most, now)).await
     }
 
     async fn renew_all(

@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use self::{
-    argument::{Call, PackedError, PackedWait, fresh_name, millis, mode_name, pack},
+    argument::{Call, PackedError, PackedWait, millis, mode_name, pack},
     doubt::Doubt,
     ear::Ear,
     keys::Keys,
@@ -44,7 +44,7 @@ use self::{
 use super::{Error, Health, Notices, Result, Store};
 use crate::pool::{
     Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
-    LeaseId, LeaseMark, Lent, Mark, NewSession, Policy, PolicyChange, PoolMode, PoolName,
+    LeaseId, LeaseMark, Lent, Mandate, Mark, NewSession, Policy, PolicyChange, PoolMode, PoolName,
     PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets, SessionChange, SessionName,
     SessionState, SessionView, Span, WaiterView, verdict::Scope,
 };
@@ -132,21 +132,8 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
-        // Listed first: a name without a pool is passed over, a pool without a name were lost.
-        self.list_pool(pool).await?;
-        let [expiry, at] = self.inner.witnesses.of(pool);
-        let call = self
-            .call(Verb::CreatePool, pool)
-            .with(pool.as_str())
-            .packed(&policy)
-            .with(fresh_name()?)
-            .with(expiry)
-            .with(at);
-        let view = self.run(call).await?.pool_view(About::pool(pool))?;
-        // And last: whoever deleted a pool of this name may have unlisted it only now.
-        self.list_pool(pool).await?;
-        Ok(view)
+    async fn create_pool(&self, pool: &PoolName, policy: Policy, on: &Mandate) -> Result<PoolView> {
+        self.made_pool(pool, policy, on).await
     }
 
     async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
@@ -157,25 +144,22 @@ impl Store for RedisStore {
         self.pools_after(after, most).await
     }
 
-    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
-        self.inner.update_pool(pool, &change).await
+    async fn update_pool(
+        &self,
+        pool: &PoolName,
+        change: PolicyChange,
+        on: &Mandate,
+    ) -> Result<PoolView> {
+        self.inner.update_pool(pool, &change, on).await
     }
 
-    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
-        let call = self.call(Verb::DeletePool, pool).with(fresh_name()?);
-        self.run(call).await?.expect("deleted", About::pool(pool))?;
-        self.inner.witnesses.forget(pool);
-        let unlist = Call::new(Verb::UnlistPool, self.inner.keys.pools()).with(pool.as_str());
-        self.run(unlist).await?.expect("unlisted", About::pool(pool))?;
-        if self.listed_pool(pool).await?.is_some() {
-            // Somebody has made it again meanwhile.
-            self.list_pool(pool).await?;
-        }
-        Ok(())
+    async fn delete_pool(&self, pool: &PoolName, on: &Mandate) -> Result<()> {
+        self.unmade_pool(pool, on).await
     }
 
-    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
-        let call = self.call(Verb::SetMode, pool).with(mode_name(mode));
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode, on: &Mandate) -> Result<PoolView> {
+        let call =
+            self.call(Verb::SetMode, pool).with(mode_name(mode)).with(mode.verb().name()).on(on);
         self.run(call).await?.pool_view(About::pool(pool))
     }
 
@@ -458,7 +442,7 @@ impl Store for RedisStore {
     async fn history(
         &self,
         pool: &PoolName,
-        session: &SessionName,
+        session: Option<&SessionName>,
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<Event>> {

@@ -26,9 +26,9 @@ use self::{
 use super::{Error, Health, Notices, Resealed, Result, Store};
 use crate::pool::{
     Ask, Assessment, Credential, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId,
-    Lease, LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode,
-    PoolName, PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets, SessionChange,
-    SessionName, SessionRecord, SessionView, Span, WaiterView, verdict::Scope,
+    Lease, LeaseId, LeaseMark, Lent, Mandate, Mark, NewSession, Patience, Policy, PolicyChange,
+    PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets,
+    SessionChange, SessionName, SessionRecord, SessionView, Span, WaiterView, verdict::Scope,
 };
 
 /// How the secrets of sessions are kept.
@@ -210,8 +210,8 @@ fn opened(
 
 #[async_trait]
 impl Store for SealedStore {
-    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
-        self.inner.create_pool(pool, policy).await
+    async fn create_pool(&self, pool: &PoolName, policy: Policy, on: &Mandate) -> Result<PoolView> {
+        self.inner.create_pool(pool, policy, on).await
     }
 
     async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
@@ -222,16 +222,21 @@ impl Store for SealedStore {
         self.inner.list_pools(after, most).await
     }
 
-    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
-        self.inner.set_mode(pool, mode).await
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode, on: &Mandate) -> Result<PoolView> {
+        self.inner.set_mode(pool, mode, on).await
     }
 
-    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
-        self.inner.update_pool(pool, change).await
+    async fn update_pool(
+        &self,
+        pool: &PoolName,
+        change: PolicyChange,
+        on: &Mandate,
+    ) -> Result<PoolView> {
+        self.inner.update_pool(pool, change, on).await
     }
 
-    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
-        self.inner.delete_pool(pool).await
+    async fn delete_pool(&self, pool: &PoolName, on: &Mandate) -> Result<()> {
+        self.inner.delete_pool(pool, on).await
     }
 
     async fn status(&self, pool: &PoolName) -> Result<PoolStatus> {
@@ -265,7 +270,7 @@ impl Store for SealedStore {
     async fn history(
         &self,
         pool: &PoolName,
-        session: &SessionName,
+        session: Option<&SessionName>,
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<Event>> {

@@ -35,7 +35,7 @@ async fn update_pool(
 ) -> Result<v1::PoolPolicy, Status> {
     let pool = v1::Pool { name: "demo".into(), policy: Some(*policy), ..v1::Pool::default() };
     let update_mask = if paths.is_empty() { None } else { Some(mask(paths)) };
-    let request = v1::UpdatePoolRequest { pool: Some(pool), update_mask };
+    let request = v1::UpdatePoolRequest { pool: Some(pool), update_mask, detail: String::new() };
     let answer = broker.admin().update_pool(request).await?;
     Ok(answer.into_inner().pool.unwrap().policy.unwrap())
 }

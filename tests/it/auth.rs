@@ -84,7 +84,11 @@ async fn only_an_admin_invalidates_by_name_and_sees_a_proxy() {
         broker(&[(&[Role::Worker], all), (&[Role::Observer], all), (&[Role::Admin], all)]).await;
     let admin = &keys[2];
     let pool = Some(v1::Pool { name: "demo".into(), ..v1::Pool::default() });
-    broker.admin().create_pool(keyed(admin, v1::CreatePoolRequest { pool })).await.unwrap();
+    broker
+        .admin()
+        .create_pool(keyed(admin, v1::CreatePoolRequest { pool, detail: String::new() }))
+        .await
+        .unwrap();
     let mut new = new_session("demo", "alice");
     new.session.as_mut().unwrap().proxy = "http://proxy".into();
     broker.admin().add_session(keyed(admin, new)).await.unwrap();
@@ -109,7 +113,7 @@ async fn a_key_sees_its_own_pools_only() {
         broker(&[(&[Role::Admin], &["*"]), (&[Role::Admin], &["b", "d", "none"])]).await;
     for pool in ["a", "b", "c", "d"] {
         let pool = Some(v1::Pool { name: pool.into(), ..v1::Pool::default() });
-        let request = keyed(&keys[0], v1::CreatePoolRequest { pool });
+        let request = keyed(&keys[0], v1::CreatePoolRequest { pool, detail: String::new() });
         broker.admin().create_pool(request).await.unwrap();
     }
     let list = async |key: &str, page_size, page_token| {
@@ -124,7 +128,7 @@ async fn a_key_sees_its_own_pools_only() {
     assert_eq!((first.as_str(), list(&keys[1], 1, token).await.0.as_str()), ("b", "d"));
 
     let pool = Some(v1::Pool { name: "e".into(), ..v1::Pool::default() });
-    let request = keyed(&keys[1], v1::CreatePoolRequest { pool });
+    let request = keyed(&keys[1], v1::CreatePoolRequest { pool, detail: String::new() });
     let status = broker.admin().create_pool(request).await.unwrap_err();
     assert_eq!(reason(&status), "PERMISSION_MISSING");
 }

@@ -124,6 +124,7 @@ impl Broker {
     pub(crate) async fn fill(&self, pool: &str, sessions: &[&str]) {
         let request = v1::CreatePoolRequest {
             pool: Some(v1::Pool { name: pool.into(), ..v1::Pool::default() }),
+            detail: String::new(),
         };
         self.admin().create_pool(request).await.unwrap();
         for session in sessions {

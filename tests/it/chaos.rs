@@ -123,7 +123,7 @@ async fn make_pool(client: &Client) {
         ..v1::PoolPolicy::default()
     };
     let pool = v1::Pool { name: "p".to_owned(), policy: Some(policy), ..v1::Pool::default() };
-    let request = v1::CreatePoolRequest { pool: Some(pool) };
+    let request = v1::CreatePoolRequest { pool: Some(pool), detail: String::new() };
     client.create_pool(request).await.expect("the pool is new");
     for kind in KINDS {
         add_sessions(client, "p", kind, EACH).await;

@@ -23,7 +23,11 @@ async fn connect(broker: &Broker) -> Client {
 async fn start() -> (Broker, Client) {
     let broker = Broker::start().await;
     let policy = Policy { min_ttl: Span::secs(1), ..Policy::default() };
-    broker.store.create_pool(&PoolName::parse("demo").unwrap(), policy).await.unwrap();
+    broker
+        .store
+        .create_pool(&PoolName::parse("demo").unwrap(), policy, &crate::harness::mandate())
+        .await
+        .unwrap();
     broker.admin().add_session(crate::broker::new_session("demo", "a")).await.unwrap();
     let client = connect(&broker).await;
     (broker, client)

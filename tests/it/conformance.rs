@@ -49,6 +49,7 @@ mod leases;
 mod members;
 mod notices;
 mod operator;
+mod own_trail;
 mod pools;
 mod refusals;
 mod release;

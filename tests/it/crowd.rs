@@ -19,6 +19,7 @@ use telegate::{
 };
 
 use crate::harness::{
+    mandate,
     redis::{Keeps, RedisServer},
     stage::{ANN, BEGINNING, Want, key, lease_id, name, pool_name, secret, session, want},
     trouble::{flood, of_account, slow_mode},
@@ -99,7 +100,7 @@ async fn gather(store: &dyn Store) -> SessionName {
     let (pool, crowd) = (pool_name("p"), crowd());
     let escalation = Escalations { disabled: true, ..Escalations::default() };
     let policy = Policy { escalation, ..Policy::default() };
-    store.create_pool(&pool, policy).await.expect("it is new");
+    store.create_pool(&pool, policy, &mandate()).await.expect("it is new");
     let only = format!("s{:07}", crowd / 2);
     // Each account has a thousand sessions, those of even accounts alternating with the odd ones'.
     let new = |number: usize| -> NewSession {

@@ -11,7 +11,10 @@ pub(crate) mod trouble;
 
 use std::time::Duration;
 
-use telegate::store::sealed::{Sealing, StoreKeys};
+use telegate::{
+    pool::{KeyId, Mandate},
+    store::sealed::{Sealing, StoreKeys},
+};
 
 /// The variable that gives a broker store keys.
 pub(crate) const STORE_KEYS: &str = "TELEGATE_STORE_KEYS";
@@ -32,6 +35,11 @@ pub(crate) fn nothing_may_be_skipped() -> bool {
 /// Sealing with keys, the first before the others.
 pub(crate) fn sealing(keys: &[&str]) -> Sealing {
     Sealing::Keys(StoreKeys::parse(&keys.join("\n"), "the tests").expect("store keys"))
+}
+
+/// The word of an operator who does not say why.
+pub(crate) fn mandate() -> Mandate {
+    Mandate { by: KeyId::new("op"), detail: String::new() }
 }
 
 /// Waits until a probe has something, and gives it.

@@ -124,7 +124,7 @@ async fn the_second_factor_is_lent_to_an_admin_in_plain_fields_only() {
     })
     .await;
     let pool = v1::Pool { name: "work".into(), ..v1::Pool::default() };
-    let create = v1::CreatePoolRequest { pool: Some(pool) };
+    let create = v1::CreatePoolRequest { pool: Some(pool), detail: String::new() };
     broker.admin().create_pool(keyed(&texts[0], create)).await.unwrap();
     let mut added = crate::grpc::telegram_session();
     added.session.as_mut().unwrap().pool = "work".into();
@@ -219,7 +219,7 @@ async fn what_another_pool_has_is_not_told_to_a_key_that_may_not_see_it() {
     .await;
     for pool in ["work", "other"] {
         let pool = v1::Pool { name: pool.into(), ..v1::Pool::default() };
-        let create = v1::CreatePoolRequest { pool: Some(pool) };
+        let create = v1::CreatePoolRequest { pool: Some(pool), detail: String::new() };
         broker.admin().create_pool(keyed(&texts[0], create)).await.unwrap();
     }
     let to = |pool: &str| {

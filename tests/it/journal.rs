@@ -13,7 +13,7 @@ use telegate::{
 };
 
 use crate::harness::{
-    eventually,
+    eventually, mandate,
     stage::{ANN, lease_id, pool_name, secret, session, want, why},
 };
 
@@ -27,7 +27,7 @@ fn open(path: &Path) -> Result<EmbeddedStore, Error> {
 /// A store with the sessions a and b, which are free.
 async fn filled(path: &Path) -> EmbeddedStore {
     let store = open(path).unwrap();
-    store.create_pool(&pool_name("p"), Policy::default()).await.unwrap();
+    store.create_pool(&pool_name("p"), Policy::default(), &mandate()).await.unwrap();
     for name in ["a", "b"] {
         store.add(&pool_name("p"), session(name)).await.unwrap();
     }

@@ -115,7 +115,7 @@ async fn invalidate(client: &mut SessionPoolClient<Channel>, pool: &str, session
 /// Fills a pool through the store, which is quicker than over the wire.
 async fn crowd(broker: &Broker, policy: Policy, sessions: usize) {
     let pool = PoolName::parse("demo").unwrap();
-    broker.store.create_pool(&pool, policy).await.unwrap();
+    broker.store.create_pool(&pool, policy, &crate::harness::mandate()).await.unwrap();
     for number in 0..sessions {
         let name = SessionName::parse(&format!("s{number:04}")).unwrap();
         let credential = telegate::credential::Credential::Opaque(name.as_str().into());
@@ -242,7 +242,7 @@ async fn a_lease_that_cannot_be_renewed_now_is_told_with_the_reason_and_what_is_
     let (_, ending) = upkeep.ending().await;
     assert_eq!((ending.reason.as_str(), ending.ttl.unwrap().seconds), ("STORE_UNAVAILABLE", 40));
     let pool = "demo".to_owned();
-    broker.admin().drain_pool(v1::DrainPoolRequest { pool }).await.unwrap();
+    broker.admin().drain_pool(v1::DrainPoolRequest { pool, detail: String::new() }).await.unwrap();
     upkeep.ask(std::slice::from_ref(&lease.lease_id), plain()).await;
     let (_, ending) = upkeep.ending().await;
     assert_eq!((ending.reason.as_str(), ending.ttl.unwrap().seconds), ("POOL_DRAINING", 40));

@@ -79,7 +79,7 @@ impl Room {
             ..v1::PoolPolicy::default()
         };
         let pool = v1::Pool { name: "p".into(), policy: Some(policy), ..v1::Pool::default() };
-        let request = v1::CreatePoolRequest { pool: Some(pool) };
+        let request = v1::CreatePoolRequest { pool: Some(pool), detail: String::new() };
         client.create_pool(request).await.expect("the pool is new");
         add_sessions(&client, "p", "any", sessions).await;
         let (tell, told) = unbounded_channel();

@@ -28,7 +28,7 @@ use telegate::{
 };
 
 use crate::harness::{
-    eventually,
+    eventually, mandate,
     redis::{Keeps, RedisServer},
     stage::{ANN, POOL, key, lease_id, name, pool_name, secret, session, want},
     trouble::{flood, whole},
@@ -53,7 +53,11 @@ impl Broker {
         let store = RedisStore::connect(Options::new(&server.url())).await.expect("it will do");
         let broker = Self { server, store: Arc::new(store), secrets: AtomicU64::new(1) };
         let policy = Policy { drain: Span::ZERO, ..Policy::default() };
-        broker.store.create_pool(&pool_name(POOL), policy).await.expect("the pool is new");
+        broker
+            .store
+            .create_pool(&pool_name(POOL), policy, &mandate())
+            .await
+            .expect("the pool is new");
         for name in sessions {
             let added = broker.store.add(&pool_name(POOL), session(name)).await;
             added.expect("the session is new");
@@ -271,7 +275,7 @@ async fn a_redis_is_entered_by_password_user_and_database() {
     }
     options.password = Some("s3cr3t".to_owned());
     let store = RedisStore::connect(options).await.expect("the password is right");
-    store.create_pool(&pool_name(POOL), Policy::default()).await.unwrap();
+    store.create_pool(&pool_name(POOL), Policy::default(), &mandate()).await.unwrap();
     store.add(&pool_name(POOL), session("a")).await.unwrap();
     assert_eq!(store.list_pools(None, 10).await.unwrap().len(), 1);
 }
@@ -311,7 +315,7 @@ async fn a_claim_whose_broker_died_before_it_added_the_session_is_taken_over_whe
 async fn a_credential_that_many_add_and_remove_at_once_is_in_one_session_at_most() {
     let Some(broker) = Broker::start(Keeps::Nothing, &[]).await else { return };
     let pools = [POOL, "q"].map(pool_name);
-    broker.store.create_pool(&pools[1], Policy::default()).await.unwrap();
+    broker.store.create_pool(&pools[1], Policy::default(), &mandate()).await.unwrap();
     let fight = async |worker: usize| {
         for round in 0..60 {
             let pool = &pools[worker % 2];
@@ -359,7 +363,7 @@ async fn with_a_lost_moment(lost: impl AsyncFnOnce(&Broker, LeaseId)) -> Option<
         ..Policy::default()
     };
     let brief = pool_name("brief");
-    broker.store.create_pool(&brief, policy).await.expect("the pool is new");
+    broker.store.create_pool(&brief, policy, &mandate()).await.expect("the pool is new");
     broker.store.add(&brief, session("c")).await.expect("the session is new");
     let lease = broker.lend().await;
     broker.server.command(&["SAVE"]);
@@ -432,7 +436,7 @@ async fn a_session_that_was_removed_is_not_taken_for_lost() {
 async fn made_again(broker: &Broker) {
     let pool = pool_name(POOL);
     let policy = Policy { min_ttl: Span::secs(1), max_ttl: Span::secs(60), ..Policy::default() };
-    broker.store.create_pool(&pool, policy).await.expect("it is gone");
+    broker.store.create_pool(&pool, policy, &mandate()).await.expect("it is gone");
     broker.store.add(&pool, session("a")).await.expect("it is gone");
 }
 

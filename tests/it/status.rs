@@ -66,7 +66,7 @@ async fn keys_roles_and_pools() {
     let admin = &keys[0];
     for pool in ["demo", "mine"] {
         let pool = Some(v1::Pool { name: pool.into(), ..v1::Pool::default() });
-        let request = keyed(admin, v1::CreatePoolRequest { pool });
+        let request = keyed(admin, v1::CreatePoolRequest { pool, detail: String::new() });
         broker.admin().create_pool(request).await.unwrap();
     }
     broker.admin().add_session(keyed(admin, new_session("demo", "alice"))).await.unwrap();
@@ -147,12 +147,24 @@ async fn pools_that_lend_nothing() {
     assert_snapshot!("pool_busy", refused(&broker, acquire("demo")).await);
 
     let pool = "demo".to_owned();
-    broker.admin().pause_pool(v1::PausePoolRequest { pool: pool.clone() }).await.unwrap();
+    broker
+        .admin()
+        .pause_pool(v1::PausePoolRequest { pool: pool.clone(), detail: String::new() })
+        .await
+        .unwrap();
     assert_snapshot!("pool_paused", refused(&broker, acquire("demo")).await);
-    broker.admin().drain_pool(v1::DrainPoolRequest { pool: pool.clone() }).await.unwrap();
+    broker
+        .admin()
+        .drain_pool(v1::DrainPoolRequest { pool: pool.clone(), detail: String::new() })
+        .await
+        .unwrap();
     let status = renew(&broker, lease_id(lease.clone())).await.unwrap_err();
     assert_snapshot!("pool_draining", seen(&status));
-    broker.admin().resume_pool(v1::ResumePoolRequest { pool }).await.unwrap();
+    broker
+        .admin()
+        .resume_pool(v1::ResumePoolRequest { pool, detail: String::new() })
+        .await
+        .unwrap();
 
     let target = Some(v1::invalidate_request::Target::LeaseId(lease_id(lease)));
     let request = v1::InvalidateRequest { target, ..v1::InvalidateRequest::default() };
@@ -188,7 +200,7 @@ async fn leases_and_sessions_that_are_not_as_the_caller_thinks() {
     let status = broker.admin().add_session(new_session(&pool, &session)).await.unwrap_err();
     assert_snapshot!("session_already_exists", seen(&status));
     let pool = Some(v1::Pool { name: pool, ..v1::Pool::default() });
-    let request = v1::CreatePoolRequest { pool };
+    let request = v1::CreatePoolRequest { pool, detail: String::new() };
     let status = broker.admin().create_pool(request).await.unwrap_err();
     assert_snapshot!("pool_already_exists", seen(&status));
 }

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use telegate::{
     pool::{
         Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
-        LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode,
-        PoolName, PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets,
+        LeaseId, LeaseMark, Lent, Mandate, Mark, NewSession, Patience, Policy, PolicyChange,
+        PoolMode, PoolName, PoolStatus, PoolView, ReleaseOutcome, Revocation, Revoked, Secrets,
         SessionChange, SessionName, SessionView, Span, WaiterView, verdict::Scope,
     },
     store::{Error, Health, Notices, Resealed, Result, Store},
@@ -80,8 +80,8 @@ impl Unruly {
 
 #[async_trait]
 impl Store for Unruly {
-    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
-        self.inner.create_pool(pool, policy).await
+    async fn create_pool(&self, pool: &PoolName, policy: Policy, on: &Mandate) -> Result<PoolView> {
+        self.inner.create_pool(pool, policy, on).await
     }
 
     async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
@@ -93,16 +93,21 @@ impl Store for Unruly {
         self.inner.list_pools(after, most).await
     }
 
-    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
-        self.inner.update_pool(pool, change).await
+    async fn update_pool(
+        &self,
+        pool: &PoolName,
+        change: PolicyChange,
+        on: &Mandate,
+    ) -> Result<PoolView> {
+        self.inner.update_pool(pool, change, on).await
     }
 
-    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
-        self.inner.delete_pool(pool).await
+    async fn delete_pool(&self, pool: &PoolName, on: &Mandate) -> Result<()> {
+        self.inner.delete_pool(pool, on).await
     }
 
-    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
-        self.inner.set_mode(pool, mode).await
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode, on: &Mandate) -> Result<PoolView> {
+        self.inner.set_mode(pool, mode, on).await
     }
 
     async fn status(&self, pool: &PoolName) -> Result<PoolStatus> {
@@ -278,7 +283,7 @@ impl Store for Unruly {
     async fn history(
         &self,
         pool: &PoolName,
-        session: &SessionName,
+        session: Option<&SessionName>,
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<Event>> {

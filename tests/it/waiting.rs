@@ -211,7 +211,7 @@ async fn who_waits_for_a_pool_that_is_deleted_is_told() {
         clients[0].remove_session(request.clone()).await.ok()
     })
     .await;
-    let request = v1::DeletePoolRequest { pool: "p".into() };
+    let request = v1::DeletePoolRequest { pool: "p".into(), detail: String::new() };
     clients[0].delete_pool(request).await.expect("the pool is empty");
     let told = tokio::time::timeout(WITHIN, waiting).await.expect("it is told in time");
     let refused = told.expect("the call ends").unwrap_err();

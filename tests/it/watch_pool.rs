@@ -139,7 +139,11 @@ async fn a_watch_ends_with_its_pool_its_store_and_its_broker() {
         watch.shown().await;
         watches.push(watch);
     }
-    broker.store.delete_pool(&PoolName::parse("demo").unwrap()).await.unwrap();
+    broker
+        .store
+        .delete_pool(&PoolName::parse("demo").unwrap(), &crate::harness::mandate())
+        .await
+        .unwrap();
     for mut watch in watches {
         assert_eq!(reason(&watch.next().await.unwrap_err()), "POOL_NOT_FOUND");
     }

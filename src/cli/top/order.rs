@@ -13,6 +13,9 @@ use crate::cli::failure::Failure;
 /// What is told to the holder of a lease that is ended here.
 const DETAIL: &str = "revoked by an operator at `telegate top`";
 
+/// What a pool's history says of what is done here.
+const AT_TOP: &str = "at `telegate top`";
+
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -40,11 +43,17 @@ impl Order {
         let done = match self {
             Self::Pause { pool } => {
                 let said = format!("pool {pool} is paused");
-                client.pause_pool(PausePoolRequest { pool }).await.map(|_| said)
+                client
+                    .pause_pool(PausePoolRequest { pool, detail: AT_TOP.to_owned() })
+                    .await
+                    .map(|_| said)
             }
             Self::Resume { pool } => {
                 let said = format!("pool {pool} grants leases again");
-                client.resume_pool(ResumePoolRequest { pool }).await.map(|_| said)
+                client
+                    .resume_pool(ResumePoolRequest { pool, detail: AT_TOP.to_owned() })
+                    .await
+                    .map(|_| said)
             }
             Self::Restore { pool, session } => {
                 let said = format!("{session} is back");

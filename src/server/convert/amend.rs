@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     pool::{
-        Credential, Edit, LABEL_KEY_RULE, Policy, PolicyChange, PoolName, SessionChange,
-        SessionName, Span, is_label_key,
+        Credential, Edit, KeyId, LABEL_KEY_RULE, Mandate, Policy, PolicyChange, PoolName,
+        SessionChange, SessionName, Span, is_label_key,
     },
     proto::v1,
     server::status::Fault,
@@ -40,6 +40,8 @@ const DEVICE_FIELDS: [&str; 8] = [
     "system_lang_code",
     "lang_pack",
 ];
+/// The longest reason for what is done to a pool, in bytes.
+const MAX_DETAIL: usize = 256;
 /// What of a session can be changed.
 const SESSION_FIELDS: &str = "labels, labels.KEY, proxy, device, device.FIELD, account_id";
 
@@ -64,7 +66,8 @@ pub(super) fn policy_change(check: &mut Check, wire: &v1::PoolPolicy) -> PolicyC
 /// Checks an `UpdatePool`.
 pub(in crate::server) fn update_pool(
     request: &v1::UpdatePoolRequest,
-) -> Result<(PoolName, PolicyChange), Fault> {
+    by: KeyId,
+) -> Result<(PoolName, PolicyChange, Mandate), Fault> {
     let mut check = Check::default();
     let wanted = request.pool.clone().unwrap_or_default();
     let name = check.pool("pool.name", &wanted.name);
@@ -89,7 +92,26 @@ pub(in crate::server) fn update_pool(
             change
         }
     };
-    Ok((check.end(name)?, change))
+    let on = mandate(&mut check, &request.detail, by);
+    Ok((check.end(name)?, change, on))
+}
+
+/// Checks a request that does something to a pool.
+pub(in crate::server) fn pool_deed(
+    pool: &str,
+    detail: &str,
+    by: KeyId,
+) -> Result<(PoolName, Mandate), Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", pool);
+    let on = mandate(&mut check, detail, by);
+    Ok((check.end(pool)?, on))
+}
+
+/// On whose word something is done to a pool, and why.
+pub(super) fn mandate(check: &mut Check, detail: &str, by: KeyId) -> Mandate {
+    check.at_most("detail", detail, MAX_DETAIL);
+    Mandate { by, detail: detail.to_owned() }
 }
 
 /// Takes a field over that the mask names. One that is not set takes its default.

@@ -3,12 +3,17 @@
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use super::{Check, Form, amend::policy_change, error::MAX_SUBJECT, quote, secret};
+use super::{
+    Check, Form,
+    amend::{mandate, policy_change},
+    error::MAX_SUBJECT,
+    quote, secret,
+};
 use crate::{
     pool::{
         Ask, Credential, Holder, InvalidReason, Invalidation, KeyId, LABEL_KEY_RULE,
-        LABEL_VALUE_RULE, Labels, LeaseId, LeaseSecret, MAX_LABELS, NewSession, Policy, PoolName,
-        Priority, Report, RequestTag, Selector, SessionName, SessionState, Span, Time,
+        LABEL_VALUE_RULE, Labels, LeaseId, LeaseSecret, MAX_LABELS, Mandate, NewSession, Policy,
+        PoolName, Priority, Report, RequestTag, Selector, SessionName, SessionState, Span, Time,
         is_label_key, is_label_value,
     },
     proto::v1,
@@ -222,7 +227,8 @@ pub(in crate::server) fn session_ref(
 /// Checks a `CreatePool`.
 pub(in crate::server) fn create_pool(
     request: &v1::CreatePoolRequest,
-) -> Result<(PoolName, Policy), Fault> {
+    by: KeyId,
+) -> Result<(PoolName, Policy, Mandate), Fault> {
     let mut check = Check::default();
     let wanted = request.pool.clone().unwrap_or_default();
     let name = check.pool("pool.name", &wanted.name);
@@ -235,7 +241,8 @@ pub(in crate::server) fn create_pool(
             check.fault(format!("pool.policy.{}", fault.field), fault.fault);
         }
     }
-    Ok((check.end(name)?, policy))
+    let on = mandate(&mut check, &request.detail, by);
+    Ok((check.end(name)?, policy, on))
 }
 
 /// Checks a `ListWaiters`: the pool, after which number to go on, and how many.
@@ -319,8 +326,8 @@ pub(in crate::server) fn reseal_sessions(
 pub(in crate::server) struct ListEvents {
     /// The pool.
     pub(in crate::server) pool: PoolName,
-    /// The session.
-    pub(in crate::server) session: SessionName,
+    /// The session; nothing: the pool itself.
+    pub(in crate::server) session: Option<SessionName>,
     /// Where to go on: before the event of this number.
     pub(in crate::server) before: Option<u64>,
     /// How many.
@@ -333,11 +340,13 @@ pub(in crate::server) fn list_events(
 ) -> Result<ListEvents, Fault> {
     let mut check = Check::default();
     let pool = check.pool("pool", &request.pool);
-    let session = check.session("session", &request.session);
+    let session = match request.session.as_str() {
+        "" => None,
+        name => check.session("session", name),
+    };
     let size = check.page_size(request.page_size);
     let before = check.page_token(&request.page_token, |number| number.parse().ok());
-    let (pool, session) = check.end(pool.zip(session))?;
-    Ok(ListEvents { pool, session, before, size })
+    Ok(ListEvents { pool: check.end(pool)?, session, before, size })
 }
 
 /// Checks an `AddSession`.

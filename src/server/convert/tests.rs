@@ -99,7 +99,10 @@ fn every_violation_of_a_policy_is_told_by_its_path() {
         ..Default::default()
     };
     let pool = v1::Pool { name: "-".into(), policy: Some(policy), ..Default::default() };
-    let said = violations(create_pool(&v1::CreatePoolRequest { pool: Some(pool) }));
+    let said = violations(create_pool(
+        &v1::CreatePoolRequest { pool: Some(pool), detail: String::new() },
+        KeyId::new("k"),
+    ));
     let fields: Vec<_> = said.iter().filter_map(|v| v.split(':').next()).collect();
     assert_eq!(
         fields,
@@ -111,7 +114,10 @@ fn every_violation_of_a_policy_is_told_by_its_path() {
             "pool.policy.max_waiters"
         ]
     );
-    assert_eq!(violations(create_pool(&v1::CreatePoolRequest::default())).len(), 1);
+    assert_eq!(
+        violations(create_pool(&v1::CreatePoolRequest::default(), KeyId::new("k"))).len(),
+        1
+    );
 }
 
 #[test]
@@ -318,9 +324,12 @@ fn an_escalation_policy_is_taken_field_by_field_and_its_faults_are_told_by_path(
     let with = |escalation| {
         let policy = v1::PoolPolicy { escalation: Some(escalation), ..Default::default() };
         let pool = v1::Pool { name: "demo".into(), policy: Some(policy), ..Default::default() };
-        create_pool(&v1::CreatePoolRequest { pool: Some(pool) })
+        create_pool(
+            &v1::CreatePoolRequest { pool: Some(pool), detail: String::new() },
+            KeyId::new("k"),
+        )
     };
-    let (_, policy) = with(v1::EscalationPolicy {
+    let (_, policy, _) = with(v1::EscalationPolicy {
         session_methods: Some(5),
         method_brake: Some(duration(7, 0)),
         ..Default::default()

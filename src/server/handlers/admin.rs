@@ -38,9 +38,9 @@ impl AdminService {
         caller: Caller,
         request: v1::CreatePoolRequest,
     ) -> Result<v1::CreatePoolResponse, Fault> {
-        let (name, policy) = convert::create_pool(&request)?;
+        let (name, policy, on) = convert::create_pool(&request, caller.key())?;
         caller.enter(&name)?;
-        let view = self.store.create_pool(&name, policy).await?;
+        let view = self.store.create_pool(&name, policy, &on).await?;
         Ok(v1::CreatePoolResponse { pool: Some(convert::pool_reply(&view.record)) })
     }
 
@@ -64,9 +64,9 @@ impl AdminService {
         caller: Caller,
         request: v1::UpdatePoolRequest,
     ) -> Result<v1::UpdatePoolResponse, Fault> {
-        let (name, change) = convert::update_pool(&request)?;
+        let (name, change, on) = convert::update_pool(&request, caller.key())?;
         caller.enter(&name)?;
-        let view = self.store.update_pool(&name, change).await?;
+        let view = self.store.update_pool(&name, change, &on).await?;
         Ok(v1::UpdatePoolResponse { pool: Some(convert::pool_reply(&view.record)) })
     }
 
@@ -75,9 +75,9 @@ impl AdminService {
         caller: Caller,
         request: v1::DeletePoolRequest,
     ) -> Result<v1::DeletePoolResponse, Fault> {
-        let name = convert::pool(&request.pool)?;
+        let (name, on) = convert::pool_deed(&request.pool, &request.detail, caller.key())?;
         caller.enter(&name)?;
-        self.store.delete_pool(&name).await?;
+        self.store.delete_pool(&name, &on).await?;
         Ok(v1::DeletePoolResponse {})
     }
 
@@ -134,12 +134,12 @@ impl AdminService {
     async fn moded(
         &self,
         caller: Caller,
-        name: String,
+        (pool, detail): (&str, &str),
         mode: PoolMode,
     ) -> Result<Option<v1::Pool>, Fault> {
-        let name = convert::pool(&name)?;
+        let (name, on) = convert::pool_deed(pool, detail, caller.key())?;
         caller.enter(&name)?;
-        let view = self.store.set_mode(&name, mode).await?;
+        let view = self.store.set_mode(&name, mode, &on).await?;
         Ok(Some(convert::pool_reply(&view.record)))
     }
 
@@ -300,7 +300,7 @@ impl SessionAdmin for AdminService {
         request: Request<v1::PausePoolRequest>,
     ) -> Answer<v1::PausePoolResponse> {
         answer(request, async |caller, asked: v1::PausePoolRequest| {
-            let pool = self.moded(caller, asked.pool, PoolMode::Paused).await?;
+            let pool = self.moded(caller, (&asked.pool, &asked.detail), PoolMode::Paused).await?;
             Ok(v1::PausePoolResponse { pool })
         })
         .await
@@ -311,7 +311,7 @@ impl SessionAdmin for AdminService {
         request: Request<v1::ResumePoolRequest>,
     ) -> Answer<v1::ResumePoolResponse> {
         answer(request, async |caller, asked: v1::ResumePoolRequest| {
-            let pool = self.moded(caller, asked.pool, PoolMode::Active).await?;
+            let pool = self.moded(caller, (&asked.pool, &asked.detail), PoolMode::Active).await?;
             Ok(v1::ResumePoolResponse { pool })
         })
         .await
@@ -322,7 +322,7 @@ impl SessionAdmin for AdminService {
         request: Request<v1::DrainPoolRequest>,
     ) -> Answer<v1::DrainPoolResponse> {
         answer(request, async |caller, asked: v1::DrainPoolRequest| {
-            let pool = self.moded(caller, asked.pool, PoolMode::Draining).await?;
+            let pool = self.moded(caller, (&asked.pool, &asked.detail), PoolMode::Draining).await?;
             Ok(v1::DrainPoolResponse { pool })
         })
         .await

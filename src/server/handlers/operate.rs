@@ -1,4 +1,4 @@
-//! What operators see and end: leases, the history of sessions, keys.
+//! What operators see and end: leases, the history of sessions and pools, keys.
 
 use super::AdminService;
 use crate::{
@@ -22,7 +22,7 @@ impl AdminService {
     ) -> Result<v1::ListSessionEventsResponse, Fault> {
         let ListEvents { pool, session, before, size } = convert::list_events(&request)?;
         caller.enter(&pool)?;
-        let mut events = self.store.history(&pool, &session, before, size + 1).await?;
+        let mut events = self.store.history(&pool, session.as_ref(), before, size + 1).await?;
         let more = events.len() > size;
         events.truncate(size);
         let last = events.last().filter(|_| more).map(|last| page_token(&last.number.to_string()));

@@ -20,15 +20,42 @@ const APPLICATION_ID: i32 = 0x5447_4154;
 /// The layout of the tables.
 const LAYOUT: i32 = 1;
 
+/// What stands for the name of a session where an event is of the pool itself.
+const OWN: &str = "";
+
 /// A row to write.
 #[derive(Debug)]
 pub(super) enum Write {
-    Pool { pool: PoolName, record: Vec<u8> },
-    Deleted { pool: PoolName, past_epoch: Vec<u8> },
-    Session { pool: PoolName, session: SessionName, record: Vec<u8>, standing: Vec<u8> },
-    Standing { pool: PoolName, session: SessionName, standing: Vec<u8> },
-    Event { pool: PoolName, session: SessionName, number: u64, event: Vec<u8> },
-    Removed { pool: PoolName, session: SessionName },
+    Pool {
+        pool: PoolName,
+        record: Vec<u8>,
+    },
+    Deleted {
+        pool: PoolName,
+        past_epoch: Vec<u8>,
+    },
+    Session {
+        pool: PoolName,
+        session: SessionName,
+        record: Vec<u8>,
+        standing: Vec<u8>,
+    },
+    Standing {
+        pool: PoolName,
+        session: SessionName,
+        standing: Vec<u8>,
+    },
+    /// Of the pool itself where no session is named.
+    Event {
+        pool: PoolName,
+        session: Option<SessionName>,
+        number: u64,
+        event: Vec<u8>,
+    },
+    Removed {
+        pool: PoolName,
+        session: SessionName,
+    },
 }
 
 impl Write {
@@ -147,7 +174,8 @@ pub(super) fn commit<'a>(
             Write::Event { pool, session, number, event } => {
                 let number = i64::try_from(*number).unwrap_or(i64::MAX);
                 let gone = number - i64::try_from(MAX_EVENTS).unwrap_or(i64::MAX);
-                let (pool, session) = (pool.as_str(), session.as_str());
+                let (pool, session) =
+                    (pool.as_str(), session.as_ref().map_or(OWN, SessionName::as_str));
                 transaction
                     .prepare_cached("INSERT OR REPLACE INTO event VALUES (?1, ?2, ?3, ?4)")?
                     .execute(params![pool, session, number, event])?;
@@ -232,7 +260,9 @@ pub(super) fn load(file: &Connection) -> Result<(Realm, Time), LoadFault> {
         let known = PoolName::parse(&name);
         let known = known.ok_or_else(|| LoadFault::Record(format!("{name} is no pool name")))?;
         let past = row.get_ref(1)?.as_blob().unwrap_or_default();
-        realm.restore_past(known, decode(past, || format!("the past of pool {name}"))?);
+        let epoch = decode(past, || format!("the past of pool {name}"))?;
+        let trail = trails.remove(&(name, OWN.to_owned())).unwrap_or_default();
+        realm.restore_past(known, epoch, trail);
     }
     let mut statement = file.prepare("SELECT name, record FROM pool")?;
     let mut rows = statement.query([])?;
@@ -241,7 +271,8 @@ pub(super) fn load(file: &Connection) -> Result<(Realm, Time), LoadFault> {
         let record = row.get_ref(1)?.as_blob().unwrap_or_default();
         let record: PoolRecord = decode(record, || format!("pool {name}"))?;
         let sessions = members.remove(&name).unwrap_or_default();
-        realm.restore_pool(Pool::restored(record, sessions));
+        let trail = trails.remove(&(name, OWN.to_owned())).unwrap_or_default();
+        realm.restore_pool(Pool::restored(record, sessions).with_trail(trail));
     }
     match members.into_keys().next() {
         Some(orphan) => Err(LoadFault::Record(format!("pool {orphan} is missing"))),
@@ -249,7 +280,7 @@ pub(super) fn load(file: &Connection) -> Result<(Realm, Time), LoadFault> {
     }
 }
 
-/// The trails of all sessions.
+/// The trails of all sessions and pools.
 fn trails(file: &Connection) -> Result<HashMap<(String, String), Vec<Event>>, LoadFault> {
     let mut trails = HashMap::<_, Vec<_>>::new();
     let mut statement = file.prepare("SELECT pool, name, event FROM event ORDER BY number")?;

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     pool::{
-        KeyId, PolicyChange, PoolName, PoolView, SessionChange, SessionName, SessionView, changed,
+        KeyId, Mandate, PolicyChange, PoolName, PoolView, SessionChange, SessionName, SessionView,
+        changed, policy_changed,
     },
     store::{Error, Result},
 };
@@ -25,14 +26,17 @@ impl Inner {
         &self,
         pool: &PoolName,
         change: &PolicyChange,
+        on: &Mandate,
     ) -> Result<PoolView> {
         let about = About::pool(pool);
         let mut patience = self.link.patience();
-        let (mut digest, mut policy) = (String::new(), Vec::new());
+        let (mut digest, mut policy, mut what) = (String::new(), Vec::new(), String::new());
         for _ in 0..ATTEMPTS {
             let call = Call::new(Verb::UpdatePool, self.keys.pool(pool))
                 .with(digest.as_str())
-                .with(policy.as_slice());
+                .with(policy.as_slice())
+                .with(on.by.as_str())
+                .with(what.as_str());
             let mut reply = self.link.run(&call, &mut patience).await?;
             if !reply.is("stale") {
                 return reply.pool_view(about);
@@ -40,6 +44,7 @@ impl Inner {
             let (record, seen) = reply.told_pool()?;
             let made = change.fit(pool, &record.policy)?;
             policy = if made == record.policy { Vec::new() } else { pack(&made) };
+            what = policy_changed(&record.policy, &made, &on.detail);
             digest = seen;
         }
         Err(unsettled())

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{keys::Names, scripts::Verb};
 use crate::{
     pool::{
-        Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Patience, PoolMode,
+        Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Mandate, Patience, PoolMode,
         Requirement, Selector, SessionName, Span, Target, Time,
         verdict::{Action, Reach, Scope, Term, method_key},
     },
@@ -34,6 +34,12 @@ impl Call {
     pub(super) fn with(mut self, arg: impl Into<Vec<u8>>) -> Self {
         self.args.push(arg.into());
         self
+    }
+
+    /// Adds on whose word it is done, and why.
+    #[must_use]
+    pub(super) fn on(self, on: &Mandate) -> Self {
+        self.with(on.by.as_str()).with(on.detail.as_str())
     }
 
     /// Adds a lease as the deeds on many take it.

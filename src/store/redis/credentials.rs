@@ -58,8 +58,12 @@ impl Inner {
         let name = new.name.clone();
         let fingerprint = new.fingerprint.clone();
         let about = About::session(pool, &name);
-        let claim =
-            Claim { fingerprint: &fingerprint, pool, session: &name, name: super::fresh_name()? };
+        let claim = Claim {
+            fingerprint: &fingerprint,
+            pool,
+            session: &name,
+            name: super::argument::fresh_name()?,
+        };
         let labels = label_lines(&new.labels);
         let account = new.account_id.map(|id| id.to_string()).unwrap_or_default();
         let by = new.by.clone();

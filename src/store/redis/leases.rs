@@ -1,5 +1,5 @@
 //! What operators see of a pool: its running leases, which they can end, and the trails of its
-//! sessions.
+//! sessions and of the pool itself.
 
 use super::{MOST, RedisStore, argument::PackedTarget, reply::About, scripts::Verb};
 use crate::{
@@ -55,15 +55,15 @@ impl RedisStore {
     pub(super) async fn events_of(
         &self,
         pool: &PoolName,
-        session: &SessionName,
+        session: Option<&SessionName>,
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<Event>> {
         let call = self
             .call(Verb::History, pool)
-            .with(session.as_str())
+            .with(session.map_or("", SessionName::as_str))
             .with(before.map(|number| number.to_string()).unwrap_or_default())
             .with(most.to_string());
-        self.run(call).await?.events(About::session(pool, session))
+        self.run(call).await?.events(About { session, ..About::pool(pool) })
     }
 }

@@ -1,14 +1,55 @@
-//! The list of all pools, which no pool's own keys hold.
+//! Making and deleting pools, and the list of them all, which no pool's own keys hold.
 
 use futures_util::future::try_join_all;
 
-use super::{MOST, RedisStore, argument::Call, reply::About, scripts::Verb};
+use super::{
+    MOST, RedisStore,
+    argument::{Call, fresh_name},
+    reply::About,
+    scripts::Verb,
+};
 use crate::{
-    pool::{PoolName, PoolView, Refusal},
+    pool::{Mandate, Policy, PoolName, PoolView, Refusal},
     store::{Error, Result, Store as _},
 };
 
 impl RedisStore {
+    pub(super) async fn made_pool(
+        &self,
+        pool: &PoolName,
+        policy: Policy,
+        on: &Mandate,
+    ) -> Result<PoolView> {
+        // Listed first: a name without a pool is passed over, a pool without a name were lost.
+        self.list_pool(pool).await?;
+        let [expiry, at] = self.inner.witnesses.of(pool);
+        let call = self
+            .call(Verb::CreatePool, pool)
+            .with(pool.as_str())
+            .packed(&policy)
+            .with(fresh_name()?)
+            .with(expiry)
+            .with(at)
+            .on(on);
+        let view = self.run(call).await?.pool_view(About::pool(pool))?;
+        // And last: whoever deleted a pool of this name may have unlisted it only now.
+        self.list_pool(pool).await?;
+        Ok(view)
+    }
+
+    pub(super) async fn unmade_pool(&self, pool: &PoolName, on: &Mandate) -> Result<()> {
+        let call = self.call(Verb::DeletePool, pool).with(fresh_name()?).on(on);
+        self.run(call).await?.expect("deleted", About::pool(pool))?;
+        self.inner.witnesses.forget(pool);
+        let unlist = Call::new(Verb::UnlistPool, self.inner.keys.pools()).with(pool.as_str());
+        self.run(unlist).await?.expect("unlisted", About::pool(pool))?;
+        if self.listed_pool(pool).await?.is_some() {
+            // Somebody has made it again meanwhile.
+            self.list_pool(pool).await?;
+        }
+        Ok(())
+    }
+
     /// Reads pools that are listed, from the first after a name.
     pub(super) async fn pools_after(
         &self,
@@ -30,7 +71,7 @@ impl RedisStore {
         Ok(views)
     }
 
-    pub(super) async fn list_pool(&self, pool: &PoolName) -> Result<()> {
+    async fn list_pool(&self, pool: &PoolName) -> Result<()> {
         let list = Call::new(Verb::ListPool, self.inner.keys.pools()).with(pool.as_str());
         self.run(list).await?.expect("listed", About::pool(pool)).map(drop)
     }
@@ -43,7 +84,7 @@ impl RedisStore {
     }
 
     /// A pool that is listed; none if it is not made yet.
-    pub(super) async fn listed_pool(&self, pool: &PoolName) -> Result<Option<PoolView>> {
+    async fn listed_pool(&self, pool: &PoolName) -> Result<Option<PoolView>> {
         match self.get_pool(pool).await {
             Ok(view) => Ok(Some(view)),
             Err(Error::Refused(refusal)) if matches!(*refusal, Refusal::PoolNotFound { .. }) => {

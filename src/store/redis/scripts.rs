@@ -106,7 +106,7 @@ verbs! {
     GetPool = [STANDING, SETTLE, COUNTS, RECORD] "get_pool.lua",
     UpdatePool = [STANDING, SETTLE, COUNTS, RECORD] "update_pool.lua",
     Reseal = [STANDING, SETTLE, VIEW] "reseal.lua",
-    DeletePool = [STANDING] "delete_pool.lua",
+    DeletePool = [STANDING, SETTLE] "delete_pool.lua",
     SetMode = [STANDING, SETTLE, COUNTS, RECORD] "set_mode.lua",
     Status = [STANDING, SETTLE, COUNTS, RECORD] "status.lua",
     /// Several Acquires and Releases in one run.

@@ -101,3 +101,35 @@ async fn the_history_of_a_session_is_shown() {
     let json = broker.call("history anna --pool work --json").json();
     assert_eq!(json["events"][2]["verb"], "add");
 }
+
+#[tokio::test]
+async fn the_history_of_a_pool_is_shown_also_when_it_is_gone() {
+    let broker = Broker::start().await;
+    broker.call("pool create work --rest 2s --detail trial").done();
+    broker.call("pool pause work --detail floods").done();
+    broker.call("pool pause work --detail twice").done();
+    broker.call("pool resume work").done();
+    broker.call("pool update work --rest 7s --method-sessions 5 --detail slower").done();
+    broker.call("pool drain work").done();
+    broker.call("pool delete work --detail over").done();
+    let shown = broker.call("history --pool work").done();
+    let rows: Vec<_> = shown.lines().skip(1).map(|line| line.split_whitespace().skip(1)).collect();
+    let rows: Vec<_> = rows.into_iter().map(|row| row.collect::<Vec<_>>().join(" ")).collect();
+    let changed = "update anonymous rest 2s -> 7s, escalation.method_sessions 2 -> 5: slower";
+    assert_eq!(
+        rows,
+        [
+            "delete anonymous over",
+            "drain anonymous",
+            changed,
+            "resume anonymous",
+            "pause anonymous floods",
+            "create anonymous trial",
+        ]
+    );
+    let json = broker.call("history --pool work --json").json();
+    assert_eq!(json["events"][0]["verb"], "delete");
+    let none = broker.call("history --pool other");
+    assert!(none.code == 1 && none.err.contains("POOL_NOT_FOUND"), "{none:?}");
+    assert_eq!(broker.run(["pool", "create", "work", "--detail", &"x".repeat(257)]).code, 64);
+}

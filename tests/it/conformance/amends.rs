@@ -8,16 +8,17 @@ use telegate::pool::{
 };
 
 use super::{DRAIN, TICK, TTL, lost, no_pool};
-use crate::harness::stage::{
-    Answer, Stage, key, labelled, lawful, name, pool_name, session, want, why,
+use crate::harness::{
+    mandate,
+    stage::{Answer, Stage, key, labelled, lawful, name, pool_name, session, want, why},
 };
 
 async fn update_pool(t: &Stage, change: PolicyChange) -> Answer<PoolView> {
-    lawful(t.store.update_pool(&pool_name("p"), change).await)
+    lawful(t.store.update_pool(&pool_name("p"), change, &mandate()).await)
 }
 
 async fn delete_pool(t: &Stage) -> Answer<()> {
-    lawful(t.store.delete_pool(&pool_name("p")).await)
+    lawful(t.store.delete_pool(&pool_name("p"), &mandate()).await)
 }
 
 async fn update(t: &Stage, session: &str, change: SessionChange) -> Answer<SessionView> {

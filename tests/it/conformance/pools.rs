@@ -3,7 +3,10 @@
 use telegate::pool::{Escalations, Policy, PoolMode, PoolRecord, PoolState, Refusal, Span};
 
 use super::no_pool;
-use crate::harness::stage::{Stage, lawful, name, pool_name, session, want};
+use crate::harness::{
+    mandate,
+    stage::{Stage, lawful, name, pool_name, session, want},
+};
 
 /// A page of pools' names.
 async fn page(t: &Stage, after: Option<&str>, most: usize) -> Vec<String> {
@@ -97,7 +100,7 @@ law! {
         assert_eq!(lawful(t.store.get_pool(&pool).await), Err(no_pool("p")));
         assert_eq!(lawful(t.store.status(&pool).await), Err(no_pool("p")));
         assert_eq!(t.acquire(want()).await, Err(no_pool("p")));
-        let paused = t.store.set_mode(&pool, PoolMode::Paused).await;
+        let paused = t.store.set_mode(&pool, PoolMode::Paused, &mandate()).await;
         assert_eq!(lawful(paused), Err(no_pool("p")));
         assert_eq!(page(t, None, 10).await, [""; 0]);
     }

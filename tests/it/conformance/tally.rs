@@ -4,6 +4,7 @@ use telegate::pool::{FLOODS_KEPT, MAX_FLOODED, MethodFloods, Report, Span, asses
 
 use super::TICK;
 use crate::harness::{
+    mandate,
     stage::{POOL, Stage, lawful, name, pool_name, want},
     trouble::{at, crowded, flood, method, peer_flood, premium, slow_mode, unknown_key, whole},
 };
@@ -130,7 +131,7 @@ law! {
         t.meets("a", &flood("a.search", 2)).await;
         t.remove("a").await.unwrap();
         assert_eq!(floods(t).await, counted(&[("a.search", 1)]));
-        lawful(t.store.delete_pool(&pool_name(POOL)).await).unwrap();
+        lawful(t.store.delete_pool(&pool_name(POOL), &mandate()).await).unwrap();
         t.pool_of(&["a"]).await;
         assert_eq!(t.standing("a").await.cool_downs, []);
         assert_eq!(floods(t).await, []);

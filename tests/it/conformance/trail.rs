@@ -8,7 +8,7 @@ use super::{TICK, TTL, no_pool};
 use crate::harness::stage::{ANN, Answer, Stage, key, lawful, name, pool_name, session, want, why};
 
 async fn history(t: &Stage, session: &str, before: Option<u64>, most: usize) -> Answer<Vec<Event>> {
-    lawful(t.store.history(&pool_name("p"), &name(session), before, most).await)
+    lawful(t.store.history(&pool_name("p"), Some(&name(session)), before, most).await)
 }
 
 /// All events of a session, the oldest first: what, who, why.

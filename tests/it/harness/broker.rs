@@ -125,7 +125,7 @@ pub(crate) async fn make_pool(client: &Client, pool: &str, drain: Duration) {
         ..v1::PoolPolicy::default()
     };
     let pool = v1::Pool { name: pool.to_owned(), policy: Some(policy), ..v1::Pool::default() };
-    let request = v1::CreatePoolRequest { pool: Some(pool) };
+    let request = v1::CreatePoolRequest { pool: Some(pool), detail: String::new() };
     client.create_pool(request).await.expect("the pool is new");
 }
 

@@ -10,9 +10,10 @@ use telegate::{
     clock::Clock,
     pool::{
         Ask, Assessment, Departure, Effect, Enqueued, Event, Grant, Invalidation, KeyId, Lease,
-        LeaseId, LeaseMark, Lent, Mark, NewSession, Patience, Policy, PolicyChange, PoolMode,
-        PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, Revocation, Revoked,
-        Secrets, SessionChange, SessionName, SessionView, Span, Time, WaiterView, verdict::Scope,
+        LeaseId, LeaseMark, Lent, Mandate, Mark, NewSession, Patience, Policy, PolicyChange,
+        PoolMode, PoolName, PoolStatus, PoolView, Realm, Refusal, ReleaseOutcome, Revocation,
+        Revoked, Secrets, SessionChange, SessionName, SessionView, Span, Time, WaiterView,
+        verdict::Scope,
     },
     store::{Crier, Health, Notice, Notices, Result, Store},
 };
@@ -76,8 +77,8 @@ impl Drop for Deed<'_> {
 
 #[async_trait]
 impl Store for Rulebook {
-    async fn create_pool(&self, pool: &PoolName, policy: Policy) -> Result<PoolView> {
-        Ok(self.realm().create_pool(pool, policy, self.clock.now())?)
+    async fn create_pool(&self, pool: &PoolName, policy: Policy, on: &Mandate) -> Result<PoolView> {
+        Ok(self.realm().create_pool(pool, policy, on, self.clock.now())?)
     }
 
     async fn get_pool(&self, pool: &PoolName) -> Result<PoolView> {
@@ -88,19 +89,24 @@ impl Store for Rulebook {
         Ok(self.realm().list(after, most, self.clock.now()))
     }
 
-    async fn update_pool(&self, pool: &PoolName, change: PolicyChange) -> Result<PoolView> {
+    async fn update_pool(
+        &self,
+        pool: &PoolName,
+        change: PolicyChange,
+        on: &Mandate,
+    ) -> Result<PoolView> {
         let (mut realm, now) = (self.realm(), self.clock.now());
-        realm.pool(pool)?.update_policy(&change, now)?;
+        realm.pool(pool)?.update_policy(&change, on, now)?;
         Ok(realm.view(pool, now)?)
     }
 
-    async fn delete_pool(&self, pool: &PoolName) -> Result<()> {
-        Ok(self.realm().delete_pool(pool)?)
+    async fn delete_pool(&self, pool: &PoolName, on: &Mandate) -> Result<()> {
+        Ok(self.realm().delete_pool(pool, on, self.clock.now())?)
     }
 
-    async fn set_mode(&self, pool: &PoolName, mode: PoolMode) -> Result<PoolView> {
+    async fn set_mode(&self, pool: &PoolName, mode: PoolMode, on: &Mandate) -> Result<PoolView> {
         let (mut realm, now) = (self.realm(), self.clock.now());
-        realm.pool(pool)?.set_mode(mode, now);
+        realm.pool(pool)?.set_mode(mode, on, now);
         Ok(realm.view(pool, now)?)
     }
 
@@ -273,11 +279,11 @@ impl Store for Rulebook {
     async fn history(
         &self,
         pool: &PoolName,
-        session: &SessionName,
+        session: Option<&SessionName>,
         before: Option<u64>,
         most: usize,
     ) -> Result<Vec<Event>> {
-        Ok(self.realm().pool(pool)?.history(session, before, most, self.clock.now())?)
+        Ok(self.realm().history(pool, session, before, most, self.clock.now())?)
     }
 
     async fn renew_all(

@@ -115,7 +115,7 @@ impl Stage {
 
     /// Makes a pool.
     pub(crate) async fn pool_named(&self, name: &str, policy: Policy) -> Answer<PoolView> {
-        lawful(self.store.create_pool(&pool_name(name), policy).await)
+        lawful(self.store.create_pool(&pool_name(name), policy, &super::mandate()).await)
     }
 
     /// Adds plain sessions to the case's pool.
@@ -229,7 +229,7 @@ impl Stage {
 
     /// Pauses, drains or resumes the case's pool.
     pub(crate) async fn set_mode(&self, mode: PoolMode) -> PoolView {
-        lawful(self.store.set_mode(&pool_name(POOL), mode).await).expect("the pool is there")
+        lawful(self.store.set_mode(&pool_name(POOL), mode, &super::mandate()).await).expect("it is")
     }
 
     /// How the case's pool stands.

@@ -8,7 +8,10 @@ use telegate::pool::{
 };
 
 use super::imagination::{FEW, POOLS};
-use crate::harness::stage::{Answer, Stage, key, labelled, lawful, name, pool_name};
+use crate::harness::{
+    mandate,
+    stage::{Answer, Stage, key, labelled, lawful, name, pool_name},
+};
 
 /// One thing done to a store, or to its time.
 #[derive(Clone, Debug)]
@@ -24,7 +27,8 @@ pub(super) enum Deed {
     Add(PoolName, NewSession),
     UpdateSession(PoolName, SessionName, SessionChange),
     Remove(PoolName, SessionName),
-    History(PoolName, SessionName, Option<u64>, usize),
+    /// Of the pool itself where no session is named.
+    History(PoolName, Option<SessionName>, Option<u64>, usize),
     Get(PoolName, SessionName),
     Reseal(PoolName, SessionName, u8, u8),
     List(PoolName, Option<SessionName>, usize),
@@ -82,7 +86,7 @@ pub(super) enum Outcome {
 
 /// Does a deed.
 pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
-    let store = stage.store.clone();
+    let (store, on) = (stage.store.clone(), &mandate());
     match deed.clone() {
         Deed::Tick(span) => {
             stage.advance(span);
@@ -96,13 +100,13 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             Outcome::Done
         }
         Deed::CreatePool(pool, policy) => {
-            Outcome::Pool(lawful(store.create_pool(&pool, policy).await))
+            Outcome::Pool(lawful(store.create_pool(&pool, policy, on).await))
         }
         Deed::UpdatePool(pool, change) => {
-            Outcome::Pool(lawful(store.update_pool(&pool, change).await))
+            Outcome::Pool(lawful(store.update_pool(&pool, change, on).await))
         }
-        Deed::DeletePool(pool) => Outcome::Removed(lawful(store.delete_pool(&pool).await)),
-        Deed::SetMode(pool, mode) => Outcome::Pool(lawful(store.set_mode(&pool, mode).await)),
+        Deed::DeletePool(pool) => Outcome::Removed(lawful(store.delete_pool(&pool, on).await)),
+        Deed::SetMode(pool, mode) => Outcome::Pool(lawful(store.set_mode(&pool, mode, on).await)),
         Deed::Status(pool) => Outcome::Status(lawful(store.status(&pool).await)),
         Deed::Add(pool, new) => Outcome::Session(lawful(store.add(&pool, new).await)),
         Deed::UpdateSession(pool, name, change) => {
@@ -111,7 +115,7 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::Remove(pool, name) => Outcome::Removed(lawful(store.remove(&pool, &name).await)),
         Deed::Get(pool, name) => Outcome::Session(lawful(store.get_session(&pool, &name).await)),
         Deed::History(pool, name, before, most) => {
-            Outcome::Events(lawful(store.history(&pool, &name, before, most).await))
+            Outcome::Events(lawful(store.history(&pool, name.as_ref(), before, most).await))
         }
         Deed::List(pool, after, most) => {
             Outcome::Sessions(lawful(store.list_sessions(&pool, after.as_ref(), most).await))
@@ -196,9 +200,11 @@ pub(super) async fn views(stage: &Stage) -> Vec<Outcome> {
         let sessions = stage.store.list_sessions(&pool_name(pool), None, 1000).await;
         for number in 0..FEW {
             let name = name(&format!("s{number}"));
-            let events = stage.store.history(&pool_name(pool), &name, None, 1000).await;
+            let events = stage.store.history(&pool_name(pool), Some(&name), None, 1000).await;
             seen.push(Outcome::Events(lawful(events)));
         }
+        let events = stage.store.history(&pool_name(pool), None, None, 1000).await;
+        seen.push(Outcome::Events(lawful(events)));
         seen.push(Outcome::Sessions(lawful(sessions)));
         let leases = stage.store.list_leases(&pool_name(pool), None, 1000).await;
         seen.push(Outcome::Leases(lawful(leases)));

@@ -124,7 +124,8 @@ impl Imagination {
             91 if self.dice.once_in(2) => Deed::RevokeLeases(self.pool(), self.revocation(now)),
             91 if self.dice.once_in(3) => {
                 let before = self.dice.once_in(2).then(|| self.dice.below(60));
-                Deed::History(self.pool(), self.session(), before, *self.dice.pick(&[0, 1, 100]))
+                let session = (!self.dice.once_in(3)).then(|| self.session());
+                Deed::History(self.pool(), session, before, *self.dice.pick(&[0, 1, 100]))
             }
             91 => Deed::Get(self.pool(), self.session()),
             92 => {

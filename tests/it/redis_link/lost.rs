@@ -15,7 +15,7 @@ use telegate::{
 
 use super::{Broker, RECOVERS_WITHIN, proxy::Proxy, soon};
 use crate::harness::{
-    eventually,
+    eventually, mandate,
     redis::Keeps,
     stage::{ANN, POOL, key, lease_id, name, pool_name, session, why},
 };
@@ -37,22 +37,23 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
     for step in 1..=3 {
         let made = pool_name(&format!("made{step}"));
         proxy.lose_reply(step);
-        let view = store.create_pool(&made, Policy::default()).await.unwrap();
+        let view = store.create_pool(&made, Policy::default(), &mandate()).await.unwrap();
         assert_eq!(view.record.name, made);
-        let again = store.create_pool(&made, Policy::default()).await.unwrap_err();
+        let again = store.create_pool(&made, Policy::default(), &mandate()).await.unwrap_err();
         assert_eq!(again.to_string(), format!("pool {made} exists"));
         proxy.lose_reply(step);
-        store.delete_pool(&made).await.unwrap();
-        let again = store.delete_pool(&made).await.unwrap_err();
+        store.delete_pool(&made, &mandate()).await.unwrap();
+        let again = store.delete_pool(&made, &mandate()).await.unwrap_err();
         assert_eq!(again.to_string(), format!("pool {made} does not exist"));
         proxy.lose_reply(0);
-        store.create_pool(&made, Policy::default()).await.unwrap();
+        store.create_pool(&made, Policy::default(), &mandate()).await.unwrap();
         proxy.lose_reply(1);
-        let view = store.set_mode(&made, PoolMode::Paused).await.unwrap();
+        let view = store.set_mode(&made, PoolMode::Paused, &mandate()).await.unwrap();
         assert_eq!(view.record.mode, PoolMode::Paused);
         proxy.lose_reply(step.min(2));
         let (rest, change) = (Some(Span::secs(7)), PolicyChange::default());
-        let view = store.update_pool(&made, PolicyChange { rest, ..change }).await.unwrap();
+        let view =
+            store.update_pool(&made, PolicyChange { rest, ..change }, &mandate()).await.unwrap();
         assert_eq!(Some(view.record.policy.rest), rest);
     }
     for step in 1..=3 {
@@ -94,14 +95,14 @@ async fn a_pool_that_another_broker_deleted_is_not_taken_for_lost() {
     let url = Options::new(&broker.server.url());
     let other = RedisStore::connect(url).await.expect("it will do");
     other.remove(&pool, &lease.session).await.expect("nobody holds it");
-    other.delete_pool(&pool).await.expect("it is empty");
+    other.delete_pool(&pool, &mandate()).await.expect("it is empty");
     broker.server.stop();
     assert!(broker.server.start_again());
     eventually("the store answers again", RECOVERS_WITHIN, async || {
         broker.store.list_pools(None, 1).await.ok()
     })
     .await;
-    broker.store.create_pool(&pool, Policy::default()).await.expect("it is gone");
+    broker.store.create_pool(&pool, Policy::default(), &mandate()).await.expect("it is gone");
     broker.store.add(&pool, session("a")).await.expect("it is gone");
     let again = broker.lend().await;
     assert_eq!(again.session, lease.session);

@@ -14,7 +14,7 @@ const METHODS: [&str; 3] = [HISTORY, "channels.getMessages", "users.getFullUser"
 async fn create(t: &Served, escalation: EscalationPolicy) {
     let policy = v1::PoolPolicy { escalation: Some(escalation), ..v1::PoolPolicy::default() };
     let pool = v1::Pool { name: POOL.into(), policy: Some(policy), ..v1::Pool::default() };
-    let request = v1::CreatePoolRequest { pool: Some(pool) };
+    let request = v1::CreatePoolRequest { pool: Some(pool), detail: String::new() };
     let made = t.broker.admin().create_pool(request).await.unwrap().into_inner();
     assert!(made.pool.unwrap().policy.unwrap().escalation.is_some());
 }

@@ -174,7 +174,11 @@ async fn a_report_needs_the_key_that_holds_the_lease_and_its_pool() {
     .await;
     let pool = Some(v1::Pool { name: POOL.into(), ..v1::Pool::default() });
     let admin = |request| keyed(&keys[0], request);
-    broker.admin().create_pool(admin(v1::CreatePoolRequest { pool })).await.unwrap();
+    broker
+        .admin()
+        .create_pool(admin(v1::CreatePoolRequest { pool, detail: String::new() }))
+        .await
+        .unwrap();
     broker.admin().add_session(keyed(&keys[0], new_session(POOL, "alice"))).await.unwrap();
     let granted = broker.pool().acquire(keyed(&keys[1], any())).await.unwrap().into_inner();
     let lease_id = granted.lease.unwrap().lease_id;

@@ -11,7 +11,11 @@ end
 local name, key = ARGV[1], ARGV[2]
 settle()
 if name == '' then
+  local packed = redis.call('HGET', BRAKES, key)
   redis.call('HDEL', BRAKES, key)
+  if packed and cmsgpack.unpack(packed).ends > now then
+    settlers().note('', 'clear_cool_down', ARGV[3], key, now)
+  end
   reconsider = true
   return { 'cleared' }
 elseif not session_exists(name) then

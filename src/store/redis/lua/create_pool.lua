@@ -3,7 +3,7 @@
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 name · 2 policy, packed · 3 a name of this call, by which a repetition is known
 --         4 the latest expiry of a lease that was acknowledged in a pool of this name, or empty
---         5 when the newest of these leases was granted or renewed
+--         5 when the newest of these leases was granted or renewed · 6 who does it · 7 why
 -- returns {pool, now, record, counts, after, cause, how many wait,
 --         for how long the first or -1, in what time one is served or -1, floods of five minutes,
 --         brake, ...}
@@ -28,5 +28,7 @@ elseif not pool then
     pool.hold_until = math.max(now + pool.policy.max_ttl, tonumber(ARGV[4])) + pool.policy.drain
   end
   redis.call('SET', META, cmsgpack.pack(pool))
+  redis.call('PERSIST', TRAIL)
+  settlers().note('', 'create', ARGV[6], ARGV[7], now)
 end
 return pool_view()

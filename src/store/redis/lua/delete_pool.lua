@@ -1,12 +1,13 @@
 -- delete_pool: deletes a pool without sessions.
 --
 -- KEYS    of a pool (standing.lua)
--- ARGV    1 a name of this call, by which a repetition is known
+-- ARGV    1 a name of this call, by which a repetition is known · 2 who does it · 3 why
 -- returns {deleted}
 -- refuses pool_not_found · {pool_not_empty, how many sessions} · recovering
 --
--- Its record stays for a while as {deleted_at, past_epoch, deleted_by}: a pool of the same name
--- begins with its past epoch, and a broker that remembers its leases does not miss them.
+-- Its record stays for a while as {deleted_at, past_epoch, deleted_by}, and so does its trail: a
+-- pool of the same name begins with its past epoch, and a broker that remembers its leases does not
+-- miss them.
 
 -- How long the record stays, in ms; by then the clock is past every epoch.
 local REMEMBERED = 30 * 24 * 3600 * 1000
@@ -24,6 +25,7 @@ elseif (pool.hold_until or 0) > now then
   return { 'recovering' }
 end
 past = { deleted_at = now, past_epoch = pool.past_epoch or 0, deleted_by = ARGV[1] }
+local trail = redis.call('HGET', TRAIL, '')
 local prefix = string.sub(META, 1, -#'meta' - 1)
 for _, key in ipairs(KEYS) do
   if string.sub(key, 1, #prefix) == prefix then
@@ -31,4 +33,9 @@ for _, key in ipairs(KEYS) do
   end
 end
 redis.call('SET', META, cmsgpack.pack(past), 'PX', REMEMBERED)
+if trail then
+  redis.call('HSET', TRAIL, '', trail)
+end
+settlers().note('', 'delete', ARGV[2], ARGV[3], now)
+redis.call('PEXPIRE', TRAIL, REMEMBERED)
 return { 'deleted' }

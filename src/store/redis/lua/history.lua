@@ -1,16 +1,24 @@
--- history: reads what was done to a session, newest first.
+-- history: reads what was done to a session, or to the pool itself, newest first. The trail of a
+-- deleted pool stays for a while (delete_pool.lua).
 --
 -- KEYS    of a pool (standing.lua)
--- ARGV    1 session · 2 the number of the event to start before, or empty · 3 how many at most
+-- ARGV    1 session, or empty for the pool · 2 the number of the event to start before, or empty
+--         3 how many at most
 -- returns {events, event, ...}, each packed: {number, at, verb, by?, detail}
 -- refuses pool_not_found · session_not_found
-if not pool then
+local name = ARGV[1]
+if name == '' then
+  if not pool and redis.call('HEXISTS', TRAIL, '') == 0 then
+    return { 'pool_not_found' }
+  end
+elseif not pool then
   return { 'pool_not_found' }
-elseif not session_exists(ARGV[1]) then
+elseif not session_exists(name) then
   return { 'session_not_found' }
+else
+  settle_session(name)
 end
-settle_session(ARGV[1])
-local _, events = settlers().read_trail(ARGV[1])
+local _, events = settlers().read_trail(name)
 local kept = { cmsgpack.unpack(events) }
 local before, most = tonumber(ARGV[2]) or math.huge, tonumber(ARGV[3])
 local answer = { 'events' }

@@ -1,7 +1,7 @@
 -- set_mode: pauses, drains or resumes a pool. Idempotent.
 --
 -- KEYS    of a pool (standing.lua)
--- ARGV    1 mode: Active, Paused or Draining
+-- ARGV    1 mode: Active, Paused or Draining · 2 the verb · 3 who does it · 4 why
 -- returns {pool, now, record, counts, after, cause, how many wait,
 --         for how long the first or -1, in what time one is served or -1, floods of five minutes,
 --         brake, ...}
@@ -13,6 +13,7 @@ if pool.mode ~= ARGV[1] then
   pool.mode = ARGV[1]
   pool.updated_at = now
   redis.call('SET', META, cmsgpack.pack(pool))
+  settlers().note('', ARGV[2], ARGV[3], ARGV[4], now)
   reconsider = pool.mode == 'Active'
 end
 return pool_view()

@@ -36,10 +36,10 @@
 --                     "#seq", the last numbers; "#due", when all brokers know that something is
 --                     due; "#pace", in how many ms a waiter is served of late; "#since", when
 --                     the last was served, or the line began to form
---   trail     HASH    name -> what was done to the session: "next number, how many\0", and the
---                     events, each packed, the oldest first; "\0" and a number from 0 to 11 -> the
---                     floods of five minutes of an hour, packed: {start, methods = {key ->
---                     {method, count}}}
+--   trail     HASH    name, or nothing for the pool itself -> what was done to it: "next number,
+--                     how many\0", and the events, each packed, the oldest first; "\0" and a number
+--                     from 0 to 11 -> the floods of five minutes of an hour, packed: {start,
+--                     methods = {key -> {method, count}}}
 --
 -- A session that is not INVALID stands in exactly one of free, leases, rests, floods and suspects.
 -- The cool-downs of one that is INVALID stand in its standing only.

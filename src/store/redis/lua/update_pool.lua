@@ -2,7 +2,8 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 SHA-1 of the record from which the broker made the policy; empty to be told the record
---         2 policy, packed; empty where it is as it was
+--         2 policy, packed; empty where it is as it was · 3 who does it
+--         4 what is another, and why
 -- returns {pool, now, record, counts, after, cause, how many wait,
 --         for how long the first or -1, in what time one is served or -1, floods of five minutes,
 --         brake, ...}
@@ -21,5 +22,6 @@ if ARGV[2] ~= '' then
   keep_policy(cmsgpack.unpack(ARGV[2]))
   pool.updated_at = now
   redis.call('SET', META, cmsgpack.pack(pool))
+  settlers().note('', 'update', ARGV[3], ARGV[4], now)
 end
 return pool_view()

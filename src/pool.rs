@@ -33,10 +33,7 @@ mod trail;
 pub mod verdict;
 mod waiter;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    hash::Hash,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -155,9 +152,9 @@ pub struct Pool {
     /// Living leases by the request that they answer.
     requests: HashMap<(KeyId, String), SessionName>,
     /// Sessions by label, for selectors that few match.
-    labelled: HashMap<(String, String), BTreeSet<SessionName>>,
+    labelled: BTreeMap<(String, String), BTreeSet<SessionName>>,
     /// Sessions by account, where that is known.
-    accounts: HashMap<i64, BTreeSet<SessionName>>,
+    accounts: BTreeMap<i64, BTreeSet<SessionName>>,
     /// Acquires that wait. Not kept: they end with the broker.
     line: line::Line,
     /// Sessions that became free while somebody waited, to be offered.
@@ -211,8 +208,8 @@ impl Pool {
             sessions: BTreeMap::new(),
             seats: Seats::default(),
             requests: HashMap::new(),
-            labelled: HashMap::new(),
-            accounts: HashMap::new(),
+            labelled: BTreeMap::new(),
+            accounts: BTreeMap::new(),
             line: line::Line::default(),
             freed: Vec::new(),
             reconsider: false,
@@ -379,11 +376,7 @@ impl Pool {
 }
 
 /// Takes a session out of an index; nothing empty stays there.
-fn forget<K: Eq + Hash>(
-    index: &mut HashMap<K, BTreeSet<SessionName>>,
-    key: &K,
-    name: &SessionName,
-) {
+fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<SessionName>>, key: &K, name: &SessionName) {
     if let Some(names) = index.get_mut(key) {
         names.remove(name);
         if names.is_empty() {

@@ -1,10 +1,15 @@
 //! The choice: which session an ask gets, and when none, what comes free for it next.
 
+use std::collections::BTreeSet;
+
 use super::{
     Ask, NextRelease, Pool, Refusal, ReleaseCause, Requirement, Selector, SessionName, Standing,
     Time, WALK_LIMIT,
     seats::{Line, Seat},
 };
+
+/// Up to how many values of a label are looked at one by one where any would do.
+const FEW_VALUES: usize = 64;
 
 /// What an ask wishes of a session, worked out once.
 #[derive(Debug)]
@@ -108,20 +113,30 @@ impl Pool {
     /// The sessions that could match, when the selector names a label so rare that looking at each
     /// of them costs less than walking along the free ones.
     fn rarest(&self, selector: &Selector) -> Option<Vec<&SessionName>> {
+        let few = self.labelled_for(selector)?;
+        let count: usize = few.iter().map(|names| names.len()).sum();
+        (count * count <= self.seats.free.len().max(256))
+            .then(|| few.into_iter().flatten().collect())
+    }
+
+    /// The sessions with the labels of that requirement which fewest have, if one asks for labels.
+    fn labelled_for(&self, selector: &Selector) -> Option<Vec<&BTreeSet<SessionName>>> {
         let labelled = |requirement: &Requirement| match requirement {
             Requirement::In(key, values) => {
-                let sets = values.iter().map(|v| self.labelled.get(&(key.clone(), v.clone())));
-                Some(sets.flatten().collect::<Vec<_>>())
+                let of = |value: &String| self.labelled.get(&(key.clone(), value.clone()));
+                Some(values.iter().filter_map(of).collect::<Vec<_>>())
             }
-            _ => None,
+            Requirement::Exists(key) => {
+                let from = self.labelled.range((key.clone(), String::new())..);
+                let all = from.take_while(|((of, _), _)| of == key).map(|(_, names)| names);
+                let few: Vec<_> = all.take(FEW_VALUES + 1).collect();
+                (few.len() <= FEW_VALUES).then_some(few)
+            }
+            Requirement::NotIn(..) | Requirement::Missing(_) => None,
         };
-        let size = |sets: &Vec<&std::collections::BTreeSet<SessionName>>| -> usize {
-            sets.iter().map(|names| names.len()).sum()
-        };
-        let rarest = selector.requirements().iter().filter_map(labelled).min_by_key(size)?;
-        let few = size(&rarest);
-        (few * few <= self.seats.free.len().max(256))
-            .then(|| rarest.into_iter().flatten().collect())
+        let count =
+            |sets: &Vec<&BTreeSet<SessionName>>| sets.iter().map(|it| it.len()).sum::<usize>();
+        selector.requirements().iter().filter_map(labelled).min_by_key(count)
     }
 
     pub(super) fn matches(&self, name: &SessionName, selector: &Selector) -> bool {
@@ -133,7 +148,10 @@ impl Pool {
     fn any_matches(&self, ask: &Ask) -> bool {
         match &ask.session {
             Some(name) => self.matches(name, &ask.selector),
-            None => self.sessions.keys().any(|name| self.matches(name, &ask.selector)),
+            None => match self.labelled_for(&ask.selector) {
+                Some(few) => few.into_iter().flatten().any(|it| self.matches(it, &ask.selector)),
+                None => self.sessions.keys().any(|name| self.matches(name, &ask.selector)),
+            },
         }
     }
 

@@ -9,7 +9,7 @@ use super::{KeyId, PoolName, SessionName, Span, Time};
 /// The unguessable part of a lease's name: 128 random bits, fresh for every grant.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct LeaseSecret([u8; 16]);
+pub struct LeaseSecret(#[serde(with = "serde_bytes")] [u8; 16]);
 
 impl LeaseSecret {
     /// Takes 128 bits that nobody can guess.
@@ -33,9 +33,17 @@ impl LeaseSecret {
     /// Reads 32 lower-case hexadecimal digits.
     #[must_use]
     pub fn from_hex(hex: &str) -> Option<Self> {
-        let fits = hex.len() == 32 && hex.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        let bits = u128::from_str_radix(hex, 16).ok()?;
-        fits.then(|| Self(bits.to_be_bytes()))
+        let digit = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let digits: &[u8; 32] = hex.as_bytes().try_into().ok()?;
+        let mut bits = [0; 16];
+        for (byte, pair) in bits.iter_mut().zip(digits.as_chunks::<2>().0) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bits))
     }
 }
 

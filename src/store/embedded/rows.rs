@@ -294,8 +294,14 @@ fn trails(file: &Connection) -> Result<HashMap<(String, String), Vec<Event>>, Lo
     Ok(trails)
 }
 
+/// How long the row of a leased session is; few are longer.
+const ROW: usize = 512;
+
 fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>> {
-    rmp_serde::to_vec_named(record).map_err(|fault| Error::Broken(fault.to_string()))
+    let mut bytes = Vec::with_capacity(ROW);
+    let mut named = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    record.serialize(&mut named).map_err(|fault| Error::Broken(fault.to_string()))?;
+    Ok(bytes)
 }
 
 fn decode<T: DeserializeOwned>(

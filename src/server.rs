@@ -15,6 +15,7 @@ mod routes;
 pub mod status;
 mod streams;
 mod sync;
+mod unary;
 mod waiting;
 mod watch_pool;
 
@@ -33,14 +34,12 @@ use self::{
     edge::{EdgeLayer, Gate},
     handlers::{AdminService, PoolService},
     routes::Fork,
+    unary::Workers,
 };
 use crate::{
     config::{ServerConfig, Tls},
     keys,
-    proto::{
-        self,
-        v1::{session_admin_server::SessionAdminServer, session_pool_server::SessionPoolServer},
-    },
+    proto::{self, v1::session_admin_server::SessionAdminServer},
     store::{Health, Store},
     telemetry::Metrics,
 };
@@ -165,7 +164,7 @@ fn stack(
     gate: Arc<Gate>,
     services: Services,
     reporter: tonic_health::server::HealthReporter,
-) -> Result<(Transport, Fork<SessionPoolServer<PoolService>>), Error> {
+) -> Result<(Transport, Fork<Workers>), Error> {
     let limits = &config.limits;
     let Services { store, keys, metrics } = services;
     let mut server = Server::builder()
@@ -185,8 +184,7 @@ fn stack(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
-    let pool = SessionPoolServer::new(PoolService::new(store.clone(), metrics))
-        .max_decoding_message_size(limits.max_message);
+    let pool = Workers::new(PoolService::new(store.clone(), metrics), limits.max_message);
     let admin = SessionAdminServer::new(AdminService::new(store, keys))
         .max_decoding_message_size(limits.max_message);
     let others = Routes::new(admin)

@@ -49,7 +49,8 @@ where
     }
 }
 
-fn caller<Q>(request: &Request<Q>) -> Result<Caller, Status> {
+/// Who makes a call, as the edge noted it.
+pub(super) fn caller<Q>(request: &Request<Q>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().cloned();
     caller.ok_or_else(|| {
         let call = Call::new(&http::HeaderMap::new(), Jitter::Random);

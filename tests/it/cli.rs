@@ -7,6 +7,7 @@ mod flood;
 mod imports;
 mod keys;
 mod leaks;
+mod many_files;
 mod odd_files;
 mod operators;
 mod run;

@@ -200,8 +200,8 @@ impl Wire {
         Ok(())
     }
 
-    /// Loads the scripts that dialling left out, so that no call must, unless the connection is lost
-    /// meanwhile. A call that misses one nevertheless says what is wrong.
+    /// Loads the scripts that dialling left out, so that no call must, unless the connection is
+    /// lost meanwhile. A call that misses one nevertheless says what is wrong.
     pub(super) async fn load_rest(&self) {
         let _ = self.loss.told.run_until_cancelled(self.load(clock::moment())).await;
     }

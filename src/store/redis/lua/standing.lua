@@ -83,8 +83,8 @@ end
 -- How a session stands: {labels?, epoch, last_used, rest_until, lease?, invalid?, ended?, suspect?,
 -- cool_downs? = [{key, ends, rule, cause, subject?}], floods? = {method -> since},
 -- growth? = [{rule, times, ends}]}. What is empty is absent; labels are "\nkey=value\n...\n".
--- A list of cool-downs is never changed, but replaced, so that two are the same exactly when nothing
--- of them has changed.
+-- A list of cool-downs is never changed, but replaced, so that two are the same exactly when
+-- nothing of them has changed.
 --
 -- It is kept as a row of values, packed one behind the other, because a map takes three times as
 -- long: what all have, then what few have as one map, then how the last lease ended as a row of its

@@ -22,7 +22,10 @@ pub struct LeaseGuard {
 
 /// That a lease is over against its holder's will: disconnect the session at once.
 #[derive(Clone, Debug, PartialEq, Eq, ThisError)]
-#[error("the lease of session {session} of pool {pool} is lost ({})", self.cause_name())]
+#[error(
+    "the lease of session {session} of pool {pool} is lost ({}){}",
+    self.cause_name(), self.why()
+)]
 pub struct Loss {
     /// The pool.
     pub pool: String,
@@ -34,6 +37,8 @@ pub struct Loss {
     pub epoch: u64,
     /// One of the contract's reasons, for example `LEASE_LOST`.
     pub reason: String,
+    /// Why, in the words of who revoked it; empty when nobody said.
+    pub detail: String,
 }
 
 impl Loss {
@@ -41,6 +46,11 @@ impl Loss {
     #[must_use]
     pub fn cause_name(&self) -> &'static str {
         self.cause.as_str_name().trim_start_matches("LOSS_CAUSE_")
+    }
+
+    /// Why, as a message ends.
+    fn why(&self) -> String {
+        if self.detail.is_empty() { String::new() } else { format!(": {}", self.detail) }
     }
 }
 
@@ -171,7 +181,7 @@ impl Loss {
     pub(super) fn expired(lease: &v1::Lease) -> Self {
         let (cause, reason) = (LossCause::Expired, "LEASE_LOST".to_owned());
         let (pool, session) = (lease.pool.clone(), lease.session.clone());
-        Self { pool, session, cause, epoch: lease.epoch, reason }
+        Self { pool, session, cause, epoch: lease.epoch, reason, detail: String::new() }
     }
 }
 

@@ -211,10 +211,7 @@ impl Task {
             Event::Told(v1::KeepAliveResponse { lease_id, event }) => match event {
                 Some(Told::Renewed(lease)) => self.renewed(&lease_id, &lease, None),
                 Some(Told::Ending(_)) => self.again(&lease_id),
-                Some(Told::Lost(lost)) => {
-                    let (cause, epoch) = (lost.cause(), lost.epoch);
-                    self.lose(&lease_id, cause, epoch, lost.reason);
-                }
+                Some(Told::Lost(lost)) => self.lose(&lease_id, lost),
                 None => {}
             },
             Event::Renewed(id, asked_at, answer) => match answer {
@@ -224,8 +221,10 @@ impl Task {
                 Err(Error::Refused(refused)) if is_final(refused.reason) => {
                     let cause = refused.metadata.get("cause").map(String::as_str);
                     let cause = format!("LOSS_CAUSE_{}", cause.unwrap_or("UNSPECIFIED"));
-                    let cause = LossCause::from_str_name(&cause).unwrap_or_default();
-                    self.lose(&id, cause, 0, refused.reason_name);
+                    let cause = LossCause::from_str_name(&cause).unwrap_or_default().into();
+                    let detail = refused.metadata.get("detail").cloned().unwrap_or_default();
+                    let reason = refused.reason_name;
+                    self.lose(&id, v1::LeaseLost { cause, epoch: 0, reason, detail });
                 }
                 Ok(_) | Err(_) => self.again(&id),
             },
@@ -250,10 +249,12 @@ impl Task {
         }
     }
 
-    fn lose(&mut self, id: &str, cause: LossCause, epoch: u64, reason: String) {
+    fn lose(&mut self, id: &str, told: v1::LeaseLost) {
         if let Some(kept) = self.kept.remove(id) {
+            let cause = told.cause();
+            let v1::LeaseLost { epoch, reason, detail, .. } = told;
             let epoch = if epoch == 0 { kept.lease.epoch } else { epoch };
-            let loss = Loss { cause, epoch, reason, ..Loss::expired(&kept.lease) };
+            let loss = Loss { cause, epoch, reason, detail, ..Loss::expired(&kept.lease) };
             for lost in &kept.lost {
                 lost.send_replace(Some(loss.clone()));
             }
@@ -265,7 +266,8 @@ impl Task {
         let now = moment();
         let over = self.kept.iter().filter(|(_, kept)| kept.deadline <= now);
         for id in over.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
-            self.lose(&id, LossCause::Expired, 0, "LEASE_LOST".to_owned());
+            let (cause, reason) = (LossCause::Expired.into(), "LEASE_LOST".to_owned());
+            self.lose(&id, v1::LeaseLost { cause, epoch: 0, reason, detail: String::new() });
         }
         self.open();
         let mut messages: HashMap<Option<(i64, i32)>, Vec<String>> = HashMap::new();

@@ -151,7 +151,12 @@ async fn each_lease_that_is_named_is_answered_once() {
     let lost = v1::LeaseLost { reason: "LEASE_NOT_FOUND".into(), ..v1::LeaseLost::default() };
     assert_eq!(upkeep.lost().await, (unknown, lost));
     let cause = v1::LossCause::Released.into();
-    let lost = v1::LeaseLost { cause, epoch: released.epoch, reason: "LEASE_LOST".into() };
+    let lost = v1::LeaseLost {
+        cause,
+        epoch: released.epoch,
+        reason: "LEASE_LOST".into(),
+        detail: String::new(),
+    };
     assert_eq!(upkeep.lost().await, (ids[2].clone(), lost));
     // Nothing is left to say, so the next word is the answer to the next question.
     upkeep.ask(&ids[..1], plain()).await;
@@ -198,7 +203,12 @@ async fn a_revoked_lease_is_told_at_once_and_no_other() {
     eprintln!("a revocation reached the worker in {took:?}");
     assert!(took < AT_ONCE, "it took {took:?}");
     let cause = v1::LossCause::Invalidated.into();
-    let lost = v1::LeaseLost { cause, epoch: lease.epoch, reason: "LEASE_LOST".into() };
+    let lost = v1::LeaseLost {
+        cause,
+        epoch: lease.epoch,
+        reason: "LEASE_LOST".into(),
+        detail: String::new(),
+    };
     assert_eq!(told, (lease.lease_id, lost));
     upkeep.ask(std::slice::from_ref(&other.lease_id), plain()).await;
     assert_eq!(upkeep.renewed().await.lease_id, other.lease_id);

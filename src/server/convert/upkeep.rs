@@ -90,15 +90,17 @@ pub(in crate::server) fn ending(
 
 /// That a lease is over.
 pub(in crate::server) fn lost(id: &LeaseId, why: Fault) -> v1::KeepAliveResponse {
-    let (cause, epoch) = match &why {
-        Fault::Store(store::Error::Refused(refusal)) => match **refusal {
-            Refusal::LeaseLost { cause, epoch, .. } => (loss_cause(cause), epoch),
+    let (cause, epoch, detail) = match &why {
+        Fault::Store(store::Error::Refused(refusal)) => match &**refusal {
+            Refusal::LeaseLost { cause, epoch, detail, .. } => {
+                (loss_cause(*cause), *epoch, detail.clone())
+            }
             _ => Default::default(),
         },
         _ => Default::default(),
     };
     let reason = reason(why).to_owned();
-    about(id, Event::Lost(v1::LeaseLost { cause: cause.into(), epoch, reason }))
+    about(id, Event::Lost(v1::LeaseLost { cause: cause.into(), epoch, reason, detail }))
 }
 
 fn about(id: &LeaseId, event: Event) -> v1::KeepAliveResponse {

@@ -3,6 +3,7 @@
 //! in what the store keeps.
 
 mod made_up;
+mod operate;
 mod planted;
 
 use std::{
@@ -26,7 +27,11 @@ use tonic_reflection::pb::v1::{
 };
 
 use self::{
-    made_up::{API_HASH, PROXY_PASSWORD, SECOND_FACTOR, ask, key, opaque, telegram},
+    made_up::{
+        API_HASH, NEW_API_HASH, NEW_PROXY_PASSWORD, PROXY_PASSWORD, SECOND_FACTOR,
+        SYNC_PROXY_PASSWORD, ask, key, opaque, telegram,
+    },
+    operate::{FOLLOWED, fill_folder, operate},
     planted::Planted,
 };
 use super::{Broker, Said, file_in, telegate};
@@ -69,7 +74,7 @@ impl World {
         };
         let (admin, worker) = (made("admin", "admin"), made("worker", "worker"));
         let mut planted = Planted::default();
-        for seed in 1..=3 {
+        for seed in 1..=7 {
             planted.bytes(&format!("auth key {seed}"), &key(seed));
         }
         planted.text("the admin's key", &admin[4..]);
@@ -81,6 +86,9 @@ impl World {
             planted.bytes("a store key's bits", &bits);
         }
         planted.text("the proxy's password", PROXY_PASSWORD);
+        planted.text("the new proxy's password", NEW_PROXY_PASSWORD);
+        planted.text("the password of a proxy in a manifest", SYNC_PROXY_PASSWORD);
+        planted.text("the new api_hash", NEW_API_HASH);
         planted.text("the api_hash", API_HASH);
         planted.text("the second factor", SECOND_FACTOR);
         planted.text("the password of Redis", REDIS_PASSWORD);
@@ -337,9 +345,14 @@ async fn life(mut world: World, in_store: impl Fn(&World)) {
     };
     write(&keys, STORE_KEY);
     let file = keys.display().to_string();
-    let broker = world.broker(&["--store-key-file", &file], &[]).await;
+    let followed = world.folder.as_ref().unwrap().path().join(FOLLOWED);
+    fill_folder(&followed, 7);
+    let follow = format!("{FOLLOWED}={}", followed.display());
+    let flags = ["--store-key-file", &file, "--sync", &follow];
+    let broker = world.broker(&flags, &[]).await;
     fill(&mut world, &broker).await;
     live(&mut world, &broker).await;
+    operate(&mut world, &broker).await;
     world.stop(broker).await;
     fs::remove_file(&keys).unwrap();
     in_store(&world);

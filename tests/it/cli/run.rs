@@ -231,7 +231,12 @@ fn hex(text: &str) -> u64 {
 async fn a_lost_lease_ends_the_command_and_all_that_it_started() {
     let broker = start(&["anna", "ben"]).await;
     // One that ends when asked, and one that does not, each with a child that does not.
-    for (name, trap) in [("polite", "trap 'echo asked; exit 0' TERM"), ("rude", "trap '' TERM")] {
+    let invalidate =
+        ("invalidate --reason banned --pool work --session", "INVALIDATED); the command");
+    let revoke = ("revoke --detail moving --pool work", "REVOKED): moving; the command");
+    for (name, trap, (deed, cause)) in
+        [("polite", "trap 'echo asked; exit 0' TERM", invalidate), ("rude", "trap '' TERM", revoke)]
+    {
         let script = format!(
             "{trap}; (trap '' TERM; while :; do sleep 0.02; done) & echo child $!; \
              echo own $$; echo session $TELEGATE_SESSION; while :; do sleep 0.02; done"
@@ -239,14 +244,13 @@ async fn a_lost_lease_ends_the_command_and_all_that_it_started() {
         let mut running = Running::start(&broker, name, &["--kill-after", "500ms"], &script);
         let (child, own) = (running.says("child ").await, running.says("own ").await);
         let session = running.says("session ").await;
-        let invalidate = format!("invalidate --pool work --session {session} --reason banned");
-        broker.call(&invalidate).done();
+        broker.call(&format!("{deed} {session}")).done();
         assert_eq!(running.ends().await.code(), Some(79), "{name}");
         for pid in [&child, &own] {
             assert!(!is_there(pid), "{name}: {pid} goes on");
         }
         let err = fs::read_to_string(&running.err).unwrap();
-        let lost = format!("session {session} of pool work is lost (INVALIDATED); the command was");
+        let lost = format!("session {session} of pool work is lost ({cause} was");
         assert!(err.contains(&lost), "{err}");
         assert_eq!(running.said().contains("asked"), name == "polite", "{}", running.said());
     }

@@ -8,6 +8,9 @@ use crate::harness::{
     redis::{Keeps, RedisServer},
 };
 
+/// Why leases are revoked.
+const DETAIL: &str = "moving house";
+
 /// A client of the contract to a broker process.
 async fn pool_client(broker: &Process) -> SessionPoolClient<Channel> {
     broker.client().await;
@@ -52,6 +55,59 @@ async fn a_revocation_at_one_broker_reaches_a_stream_at_the_other_at_once() {
     took.sort();
     eprintln!("across two brokers: median {:?}, longest {:?}", took[5], took[9]);
     assert!(took[5] < AT_ONCE, "{took:?}");
+}
+
+#[tokio::test]
+async fn leases_that_are_revoked_at_another_broker_are_told_at_once_and_why() {
+    use v1::revoke_leases_request::Target;
+    let Some(redis) = RedisServer::start(Keeps::Nothing) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let here = Process::start(&redis.url(), dir.path());
+    let there = Process::start(&redis.url(), dir.path());
+    let (holder, operator) = (here.client().await, there.client().await);
+    make_pool(&holder, "demo", Duration::ZERO).await;
+    add_sessions(&holder, "demo", "s", 5).await;
+    let mut upkeep = Upkeep::open(pool_client(&here).await).await;
+    let mut leases = Vec::new();
+    for _ in 0..5 {
+        let lease = lend_at(&holder).await;
+        let ttl = Some(secs(60));
+        upkeep
+            .ask(std::slice::from_ref(&lease.lease_id), v1::KeepAliveRequest { ttl, ..plain() })
+            .await;
+        upkeep.renewed().await;
+        leases.push(lease);
+    }
+    let mut took = Vec::new();
+    let session = Target::Session(leases[0].session.clone());
+    let lease = Target::LeaseId(leases[1].lease_id.clone());
+    // The last target is of all that are left.
+    for (target, ended) in
+        [(session, 0..1), (lease, 1..2), (Target::Selector("kind=s".to_owned()), 2..5)]
+    {
+        let request = v1::RevokeLeasesRequest {
+            pool: "demo".into(),
+            target: Some(target),
+            detail: DETAIL.into(),
+            page_token: String::new(),
+        };
+        let began = Instant::now();
+        let revoked = operator.revoke_leases(request).await.unwrap().leases;
+        assert_eq!(revoked.len(), ended.len());
+        let mut told = std::collections::BTreeSet::new();
+        for _ in ended.clone() {
+            let (named, lost) = upkeep.lost().await;
+            assert_eq!((lost.cause(), lost.detail.as_str()), (v1::LossCause::Revoked, DETAIL));
+            told.insert(named);
+        }
+        took.push(began.elapsed());
+        let wanted = leases[ended].iter().map(|lease| lease.lease_id.clone()).collect();
+        assert!(told == wanted, "another lease was told");
+    }
+    eprintln!("revoked at the other broker: {took:?}");
+    // The others are not told anything: the stream answers the next ask and nothing before it.
+    let none = upkeep.answers.message();
+    assert!(tokio::time::timeout(AT_ONCE, none).await.is_err(), "told twice");
 }
 
 #[tokio::test]

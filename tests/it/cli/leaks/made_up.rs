@@ -3,7 +3,10 @@
 use telegate::proto::v1::{self, CredentialForm, credential::Value};
 
 pub(super) const PROXY_PASSWORD: &str = "correct-horse-proxy";
+pub(super) const NEW_PROXY_PASSWORD: &str = "newer-horse-proxy";
+pub(super) const SYNC_PROXY_PASSWORD: &str = "synced-horse-proxy";
 pub(super) const API_HASH: &str = "0123456789abcdef0123456789abcdef";
+pub(super) const NEW_API_HASH: &str = "fedcba9876543210fedcba9876543210";
 pub(super) const SECOND_FACTOR: &str = "battery-staple-2fa";
 
 /// A made-up auth key.

@@ -171,8 +171,7 @@ async fn who_waits_has_the_session_as_soon_as_it_is_given_back() {
     let (broker, client) = start().await;
     let held = client.lend(acquire("demo"), Duration::ZERO).await.unwrap();
     let patient = client.clone();
-    let waiting =
-        tokio::spawn(async move { patient.lend(acquire("demo"), Duration::from_secs(60)).await });
+    let waiting = tokio::spawn(async move { patient.lend(short(), Duration::from_secs(60)).await });
     let pool = PoolName::parse("demo").unwrap();
     eventually("it stands in line", async || {
         broker.store.status(&pool).await.unwrap().queue.waiters == 1

@@ -10,14 +10,18 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
+use prost::Message as _;
 
 use super::{
     intake::{self, Sees},
     status::{Fault, Violation},
 };
 use crate::{
-    pool::{Fingerprint, NewSession, PoolName, Refusal, SessionName, SessionState, SessionView},
-    proto::v1::{ImportOutcome, ImportRow},
+    pool::{
+        Credential, Edit, Fingerprint, NewSession, PoolName, Refusal, SessionChange, SessionName,
+        SessionRecord, SessionState, SessionView, changed,
+    },
+    proto::v1::{DeviceProfile, ImportOutcome, ImportRow},
     store::{self, Store},
 };
 
@@ -156,8 +160,7 @@ impl<'a> Sync<'a> {
         }
         if let Some(held) = self.held.get(&session.fingerprint) {
             row.session = held.record.name.to_string();
-            self.keep(row, &session);
-            return Ok(());
+            return self.keep(row, session).await;
         }
         row.set_outcome(ImportOutcome::Added);
         if self.names.contains_key(&session.name) {
@@ -227,9 +230,9 @@ impl<'a> Sync<'a> {
         }
     }
 
-    /// Keeps a session that the pool has already.
-    fn keep(&mut self, mut row: ImportRow, session: &NewSession) {
-        let Some(held) = self.held.get(&session.fingerprint) else { return };
+    /// Keeps a session that the pool has already, and changes it to what the source says.
+    async fn keep(&mut self, mut row: ImportRow, session: NewSession) -> Result<(), Fault> {
+        let Some(held) = self.held.get(&session.fingerprint) else { return Ok(()) };
         let adopted = self.order.strangers == Strangers::Adopted;
         let owner = held.record.labels.get(LABEL);
         if owner != Some(&self.order.source) && (owner.is_some() || !adopted) {
@@ -239,8 +242,41 @@ impl<'a> Sync<'a> {
                 None => "It was added by hand and is left alone, unless it is adopted".to_owned(),
             };
             self.tell(row);
+            self.report.unchanged += 1;
+            return Ok(());
         }
-        self.report.unchanged += 1;
+        let (pool, before, by) = (&self.order.pool, &held.record, session.by.clone());
+        let change = difference(before, session);
+        let after = match change.clone().fit(pool, before) {
+            Ok(after) => after,
+            Err(refusal) => {
+                intake::refuse(&mut row, format!("It cannot be changed: {refusal}"));
+                self.tell(row);
+                return Ok(());
+            }
+        };
+        let what = changed(before, &after);
+        if what.is_empty() {
+            self.report.unchanged += 1;
+            return Ok(());
+        }
+        row.set_outcome(ImportOutcome::Updated);
+        row.detail = match row.detail.as_str() {
+            "" => format!("Changed: {what}"),
+            odd => format!("{odd}; changed: {what}"),
+        };
+        if self.order.effect == Effect::Real {
+            match self.store.update_session(pool, &before.name, change, &by).await {
+                Ok(_) => {}
+                Err(store::Error::Refused(refusal)) => intake::refuse(
+                    &mut row,
+                    format!("It became another while the sync ran: {refusal}"),
+                ),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.tell(row);
+        Ok(())
     }
 
     async fn add_all(&mut self) -> Result<(), Fault> {
@@ -314,6 +350,29 @@ impl<'a> Sync<'a> {
             },
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What the source says of a session that the pool has. What it does not say stays as it is.
+fn difference(held: &SessionRecord, session: NewSession) -> SessionChange {
+    let device = session.device.map(|said| laid_over(held.device.as_ref(), said));
+    SessionChange {
+        fingerprint: Some(session.fingerprint),
+        edits: session.labels.into_iter().map(|(key, value)| (key, Some(value))).collect(),
+        proxy: session.proxy.map_or(Edit::Keep, Edit::Set),
+        device: device.map_or(Edit::Keep, Edit::Set),
+        account_id: session.account_id.map_or(Edit::Keep, Edit::Set),
+        ..SessionChange::default()
+    }
+}
+
+/// A device profile whose fields win over those of the one that is held.
+fn laid_over(held: Option<&Credential>, said: Credential) -> Credential {
+    let held = held.and_then(|held| DeviceProfile::decode(held.0.as_slice()).ok());
+    let Some(mut profile) = held else { return said };
+    match profile.merge(said.0.as_slice()) {
+        Ok(()) => Credential(profile.encode_to_vec()),
+        Err(_) => said,
     }
 }
 

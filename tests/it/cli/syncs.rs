@@ -217,3 +217,54 @@ async fn a_broker_keeps_a_pool_equal_to_its_folder() {
     put(folder.path(), "dora", b'd');
     becomes(&["bob", "carl", "dora"]).await;
 }
+
+#[tokio::test]
+async fn a_manifest_that_changes_changes_its_sessions_and_nothing_set_by_hand() {
+    let broker = broker().await;
+    let folder = folder(&["ann", "bob"]);
+    let manifest = |text: &str| {
+        fs::write(folder.path().join("telegate.toml"), format!("[[rules]]\nfiles = \"*\"\n{text}"))
+            .unwrap();
+    };
+    manifest("labels = { team = \"news\" }\napi_id = 4\n");
+    sync(&broker, folder.path(), &[]);
+    let by_hand = "--label tier=gold --device-model Pixel --proxy socks5://h:1";
+    broker.call(&format!("session update ann --pool work {by_hand}")).done();
+    let said = sync(&broker, folder.path(), &[]);
+    assert_eq!(summary(&said), "0 added, 0 updated, 0 removed, 0 spared, 2 unchanged, 0 refused");
+
+    manifest("labels = { team = \"ads\" }\napi_id = 5\nproxy = \"socks5://h:2\"\n");
+    let planned = sync(&broker, folder.path(), &["--dry-run"]);
+    let wanted = "0 would be added, 2 updated, 0 removed, 0 spared, 0 unchanged, 0 refused";
+    assert_eq!(summary(&planned), wanted);
+    assert_eq!(broker.call("session show ann --pool work").field("proxy"), "socks5://h:1");
+    let said = sync(&broker, folder.path(), &[]);
+    assert!(said.out.contains("Changed: labels, proxy, device"), "{said:?}");
+    assert_eq!(summary(&said), "0 added, 2 updated, 0 removed, 0 spared, 0 unchanged, 0 refused");
+    let shown = broker.call("session show ann --pool work");
+    assert_eq!(shown.field("labels"), "team=ads,telegate/sync=folder,tier=gold");
+    assert_eq!(shown.field("proxy"), "socks5://h:2");
+    assert_eq!(shown.field("device"), "api_id 5, Pixel");
+    let told = broker.call("history ann --pool work").done();
+    assert!(told.contains("labels, proxy, device"), "{told}");
+    let said = sync(&broker, folder.path(), &[]);
+    assert_eq!(summary(&said), "0 added, 0 updated, 0 removed, 0 spared, 2 unchanged, 0 refused");
+}
+
+#[tokio::test]
+async fn what_was_added_by_hand_is_the_folders_once_it_is_adopted() {
+    let broker = broker().await;
+    let folder = folder(&["ann", "bob"]);
+    broker.run(["import", folder.path().to_str().unwrap(), "--pool", "work"]).done();
+    let said = sync(&broker, folder.path(), &[]);
+    assert!(said.out.contains("left alone, unless it is adopted"), "{said:?}");
+    let said = sync(&broker, folder.path(), &["--adopt"]);
+    assert_eq!(summary(&said), "0 added, 2 updated, 0 removed, 0 spared, 0 unchanged, 0 refused");
+    let said = sync(&broker, folder.path(), &[]);
+    assert_eq!(summary(&said), "0 added, 0 updated, 0 removed, 0 spared, 2 unchanged, 0 refused");
+    let other = sync(&broker, folder.path(), &["--adopt", "--source", "other"]);
+    assert!(other.out.contains("It belongs to the source folder"), "{other:?}");
+    fs::remove_file(folder.path().join("bob.session")).unwrap();
+    sync(&broker, folder.path(), &[]);
+    assert_eq!(sessions(&broker), ["ann"]);
+}

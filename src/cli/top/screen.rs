@@ -21,8 +21,7 @@ use crate::cli::{flood, print, span, telegram_error};
 
 /// How many rows of pools are shown at most; the list scrolls.
 const POOL_ROWS: usize = 6;
-const KEYS: &str =
-    "←→ pool · Tab pane · ↑↓ row · / filter · s state · p pause · r restore · x revoke";
+const KEYS: &str = "←→↑↓ move  Tab pane  / filter  s state  p pause  r restore  x revoke  q quit";
 
 /// Draws all of it.
 pub(crate) fn draw(frame: &mut Frame, state: &mut State) {
@@ -174,9 +173,12 @@ fn session_row(session: &Session, state: &State) -> Row<'static> {
         _ => Color::Reset,
     };
     let name = print::value(session.state().as_str_name(), "SESSION_STATE_").to_owned();
-    let cools = session.cool_downs.iter().map(|entry| {
+    let mut cools: Vec<_> = session.cool_downs.iter().collect();
+    cools.sort_by_key(|entry| entry.until.map(|at| (at.seconds, at.nanos)));
+    let cools = cools.into_iter().map(|entry| {
         let scope = telegram_error::scope(entry.scope, &entry.subject);
-        format!("{scope} {}", left(state, entry.until.as_ref()))
+        // The countdown and what ends first come first: a narrow screen cuts the rest off.
+        format!("{} {scope}", left(state, entry.until.as_ref()))
     });
     let holder = session.holder.clone().unwrap_or_default();
     let why = session.invalidation.as_ref().map(|why| {

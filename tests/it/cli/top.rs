@@ -156,6 +156,18 @@ async fn top_shows_counts_down_filters_and_does_what_is_confirmed() {
     let row: Vec<_> = line(&screen, "messages.search").split_whitespace().collect();
     assert_eq!(row[1..], ["1"]);
     assert!(!screen.contains("messages.made"), "{screen}");
+    assert!(screen.contains("x revoke") && screen.contains("q quit"), "{screen}");
+    terminal.press(&["Tab"]);
+    let cools = |screen: &str| {
+        let all = line(screen, "carl").split("READY").nth(1).unwrap().trim().to_owned();
+        all.split_whitespace().next().unwrap().to_owned()
+    };
+    let screen = terminal.shows("the sessions", |screen| has(screen, "carl", "METHOD")).await;
+    let countdown = cools(&screen);
+    assert!(countdown.starts_with("1m") || countdown.ends_with('s'), "{screen}");
+    terminal.shows("a cool-down that counts down", |screen| cools(screen) != countdown).await;
+    terminal.press(&["Tab", "Tab", "Tab"]);
+    terminal.shows("the floods again", |screen| screen.contains("LAST HOUR")).await;
 
     terminal.press(&["p"]);
     terminal.press(&["y"]);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use telegate::{
-    client::{Client, Error},
+    client::{Client, Code, Error},
     clock,
     proto::v1::{
         AcquireRequest, GetPoolStatusRequest, Lease, ReleaseRequest, ReportRequest, TelegramError,
@@ -27,8 +27,10 @@ use crate::cli::span;
 
 /// What is reported: an error that only says "try again", and closes nothing.
 const REPORTED: (i32, &str, &str) = (500, "WORKER_BUSY_TOO_LONG_RETRY", "help.getConfig");
-/// How long a worker pauses when the broker cannot be reached.
+/// How long a worker pauses when the broker cannot be reached or does not serve: at least, and at
+/// most where the broker tells how long.
 const PAUSE: Duration = Duration::from_millis(100);
+const MOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the turns of a load do.
 #[derive(Clone, Debug)]
@@ -230,8 +232,16 @@ impl Shared {
                 if counted {
                     self.tally().error(&error);
                 }
-                if matches!(error, Error::Unreachable { .. }) {
-                    let _ = self.stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+                let pause = match &error {
+                    Error::Unreachable { .. } => Some(PAUSE),
+                    // As told, like any good client: a broker whose store is away has no use for more.
+                    Error::Refused(no) if no.code == Code::Unavailable => {
+                        Some(no.retry_after.unwrap_or_default().clamp(PAUSE, MOST_PAUSE))
+                    }
+                    _ => None,
+                };
+                if let Some(pause) = pause {
+                    let _ = self.stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
                 None
             }

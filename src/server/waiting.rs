@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{
-    runtime::Handle,
-    sync::Notify,
+    sync::{Notify, mpsc},
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
@@ -30,8 +30,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LEAVING: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The least time between two looks at what is due in a pool.
 const LEAST: Duration = Duration::from_millis(1);
-/// How many calls ask again at once, after notices may have been missed.
+/// How many calls ask again at once, after notices may have been missed, and how many leave at
+/// once.
 const ROUND: usize = 64;
+/// How many calls that have gone may wait to leave the line. What more there are, the store drops
+/// when their wait is over.
+const MOST_GONE: usize = 16_384;
 /// How long such a round is given.
 const ROUND_TIME: Duration = Duration::from_millis(10);
 
@@ -39,6 +43,15 @@ const ROUND_TIME: Duration = Duration::from_millis(10);
 pub(super) struct WaitingRoom {
     store: Arc<dyn Store>,
     parked: Mutex<Parked>,
+    gone: mpsc::Sender<Gone>,
+}
+
+/// A call that has gone, and has to leave the line.
+struct Gone {
+    pool: PoolName,
+    departure: Departure,
+    /// When the store itself drops the waiter.
+    until: Instant,
 }
 
 #[derive(Default)]
@@ -75,7 +88,9 @@ pub(super) struct Seat {
 impl WaitingRoom {
     /// An empty room that hears what the store has to tell.
     pub(super) fn open(store: Arc<dyn Store>) -> Arc<Self> {
-        let room = Arc::new(Self { store, parked: Mutex::default() });
+        let (gone, leaving) = mpsc::channel(MOST_GONE);
+        tokio::spawn(see_off(store.clone(), leaving));
+        let room = Arc::new(Self { store, parked: Mutex::default(), gone });
         let notices = room.store.notices();
         let weak = Arc::downgrade(&room);
         tokio::spawn(async move {
@@ -175,24 +190,45 @@ impl Drop for Seat {
         if !self.leaves {
             return;
         }
-        if let Ok(runtime) = Handle::try_current() {
-            let (store, pool) = (self.room.store.clone(), self.pool.clone());
-            runtime.spawn(leave(store, pool, self.departure.clone(), self.until));
+        let (pool, departure, until) = (self.pool.clone(), self.departure.clone(), self.until);
+        if self.room.gone.try_send(Gone { pool, departure, until }).is_err() {
+            tracing::debug!(pool = %self.pool, "too many have gone to leave the line at once");
         }
     }
 }
 
-/// Leaves the line. A store that does not answer is asked until it does, or until it has dropped
-/// the waiter by itself: else a session would be handed to nobody.
-async fn leave(store: Arc<dyn Store>, pool: PoolName, departure: Departure, until: Instant) {
-    let mut pause = LEAVING.0;
-    while let Err(error) = store.leave(&pool, &departure).await {
-        if !error.is_transient() || clock::moment() >= until {
-            tracing::debug!(%pool, %error, "a caller left, and its place did not");
+/// Has those who have gone leave the line, some at a time, so that a store which hardly answers is
+/// not asked by all of them at once. One that does not answer is asked until it does, or until it
+/// has dropped the waiter by itself: else a session would be handed to nobody.
+async fn see_off(store: Arc<dyn Store>, mut leaving: mpsc::Receiver<Gone>) {
+    let (mut round, mut pause) = (Vec::<Gone>::new(), LEAVING.0);
+    loop {
+        if round.is_empty() && leaving.recv_many(&mut round, ROUND).await == 0 {
             return;
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LEAVING.1);
+        while round.len() < ROUND
+            && let Ok(gone) = leaving.try_recv()
+        {
+            round.push(gone);
+        }
+        let left = round.iter().map(|gone| store.leave(&gone.pool, &gone.departure));
+        let left = join_all(left).await;
+        let now = clock::moment();
+        let stays = |(gone, left): (Gone, Result<(), Error>)| {
+            let error = left.err()?;
+            if error.is_transient() && now < gone.until {
+                return Some(gone);
+            }
+            tracing::debug!(pool = %gone.pool, %error, "a caller left, and its place did not");
+            None
+        };
+        round = round.into_iter().zip(left).filter_map(stays).collect();
+        if round.is_empty() {
+            pause = LEAVING.0;
+        } else {
+            sleep(pause).await;
+            pause = (pause * 2).min(LEAVING.1);
+        }
     }
 }
 

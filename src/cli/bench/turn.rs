@@ -234,7 +234,7 @@ impl Shared {
                 }
                 let pause = match &error {
                     Error::Unreachable { .. } => Some(PAUSE),
-                    // As told, like any good client: a broker whose store is away has no use for more.
+                    // As told, like a good client: a broker whose store is away needs no calls.
                     Error::Refused(no) if no.code == Code::Unavailable => {
                         Some(no.retry_after.unwrap_or_default().clamp(PAUSE, MOST_PAUSE))
                     }

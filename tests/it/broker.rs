@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -35,7 +35,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
-use tracing::subscriber::DefaultGuard;
+use tracing::{
+    Dispatch,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 
 use crate::{
     harness::{self, STORE_KEY},
@@ -210,6 +213,11 @@ pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Lines {
     /// Takes log lines in until the guard is dropped.
     pub(crate) fn capture() -> (Self, DefaultGuard) {
+        // While there is but one subscriber, tracing lets the thread that comes to a line first
+        // decide for all whether it is wanted, and a thread of another test has none.
+        static SECOND: LazyLock<Dispatch> =
+            LazyLock::new(|| Dispatch::new(NoSubscriber::default()));
+        LazyLock::force(&SECOND);
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()

@@ -49,7 +49,7 @@ use crate::pool::{
     SessionState, SessionView, Span, WaiterView, verdict::Scope,
 };
 
-pub use options::{ClockSource, Gathering, Options};
+pub use options::{ClockSource, Options, Shortcut};
 
 /// How many sessions, or names of pools, are read at once at most.
 const MOST: usize = 1000;

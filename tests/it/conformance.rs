@@ -25,8 +25,8 @@ macro_rules! law {
             }
 
             #[tokio::test]
-            async fn gathered() {
-                if let Some(mut stage) = Stage::open(Engine::Gathered).await {
+            async fn by_the_rules() {
+                if let Some(mut stage) = Stage::open(Engine::Ruled).await {
                     play(&mut stage).await;
                 }
             }

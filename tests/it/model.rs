@@ -57,8 +57,8 @@ async fn redis_answers_like_the_rulebook() {
 }
 
 #[tokio::test]
-async fn a_redis_whose_calls_share_runs_answers_like_the_rulebook() {
-    histories(Engine::Gathered, 20).await;
+async fn a_redis_without_the_short_way_answers_like_the_rulebook() {
+    histories(Engine::Ruled, 20).await;
 }
 
 #[tokio::test]

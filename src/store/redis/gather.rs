@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use super::{
     argument::Call,
     keys::Names,
-    options::Gathering,
     resp,
     scripts::{Scripts, Verb},
 };
@@ -32,7 +31,6 @@ pub(super) type Answer = oneshot::Sender<RedisResult<Value>>;
 /// The calls that wait to be sent together, by pool.
 pub(super) struct Lanes {
     scripts: Arc<Scripts>,
-    gathering: Gathering,
     by_pool: HashMap<Id, Lane>,
     /// The lanes from which something can be sent.
     ready: VecDeque<Id>,
@@ -61,22 +59,12 @@ struct Part {
 /// A run that was sent, and whom its answer is for.
 pub(super) struct Run {
     lane: Id,
-    shape: Shape,
     answers: Vec<Answer>,
 }
 
-/// How the answers come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    /// That of a call by itself.
-    Alone,
-    /// A list of as many as there are parts.
-    Together,
-}
-
 impl Lanes {
-    pub(super) fn new(scripts: Arc<Scripts>, gathering: Gathering) -> Self {
-        Self { scripts, gathering, by_pool: HashMap::new(), ready: VecDeque::new() }
+    pub(super) fn new(scripts: Arc<Scripts>) -> Self {
+        Self { scripts, by_pool: HashMap::new(), ready: VecDeque::new() }
     }
 
     /// Lets go of everything that was not sent.
@@ -108,7 +96,7 @@ impl Lanes {
             let Some(lane) = self.by_pool.get_mut(&id) else { continue };
             lane.is_ready = false;
             while lane.under_way < RUNS {
-                let Some(run) = lane.send(id, &self.scripts, self.gathering, out) else { break };
+                let Some(run) = lane.send(id, &self.scripts, out) else { break };
                 lane.under_way += 1;
                 sent(run);
             }
@@ -145,13 +133,7 @@ impl Lane {
 
     /// Writes one run of the calls that came first, leaving out those whose callers hung up before
     /// anything was sent.
-    fn send(
-        &mut self,
-        lane: Id,
-        scripts: &Scripts,
-        gathering: Gathering,
-        out: &mut Vec<u8>,
-    ) -> Option<Run> {
+    fn send(&mut self, lane: Id, scripts: &Scripts, out: &mut Vec<u8>) -> Option<Run> {
         let mut parts = Vec::with_capacity(self.waiting.len().min(MOST));
         while parts.len() < MOST
             && let Some(part) = self.waiting.pop_front()
@@ -160,25 +142,17 @@ impl Lane {
                 parts.push(part);
             }
         }
-        let shape = match parts.as_slice() {
-            [] => return None,
-            [alone] if gathering == Gathering::InCompany => {
-                begin(out, scripts.sha(alone.verb), &self.names, alone.count);
-                out.extend_from_slice(&alone.words);
-                Shape::Alone
-            }
-            together => {
-                let words = together.iter().map(|part| 2 + part.count).sum();
-                begin(out, scripts.sha(Verb::Many), &self.names, words);
-                for part in together {
-                    resp::word(out, part.verb.gathered().unwrap_or_default());
-                    resp::number(out, part.count);
-                    out.extend_from_slice(&part.words);
-                }
-                Shape::Together
-            }
-        };
-        Some(Run { lane, shape, answers: parts.into_iter().map(|part| part.answer).collect() })
+        if parts.is_empty() {
+            return None;
+        }
+        let words = parts.iter().map(|part| 2 + part.count).sum();
+        begin(out, scripts.sha(Verb::Many), &self.names, words);
+        for part in &parts {
+            resp::word(out, part.verb.gathered().unwrap_or_default());
+            resp::number(out, part.count);
+            out.extend_from_slice(&part.words);
+        }
+        Some(Run { lane, answers: parts.into_iter().map(|part| part.answer).collect() })
     }
 }
 
@@ -186,20 +160,15 @@ impl Run {
     fn tell(self, answer: RedisResult<Value>) {
         // Whoever hung up does not hear it.
         let tell = |to: Answer, answer| drop(to.send(answer));
-        match (self.shape, answer) {
-            (Shape::Together, Ok(Value::Array(values))) if values.len() == self.answers.len() => {
+        match answer {
+            Ok(Value::Array(values)) if values.len() == self.answers.len() => {
                 let told = self.answers.into_iter().zip(values);
                 told.for_each(|(to, value)| tell(to, part_of(value)));
             }
-            (Shape::Together, Ok(_)) => {
+            answer => {
                 let nonsense = (redis::ErrorKind::Parse, "Redis answered another run");
-                let nonsense = RedisError::from(nonsense);
-                self.answers.into_iter().for_each(|to| tell(to, Err(nonsense.clone())));
-            }
-            (_, answer) => {
-                for to in self.answers {
-                    tell(to, answer.clone());
-                }
+                let error = answer.err().unwrap_or_else(|| RedisError::from(nonsense));
+                self.answers.into_iter().for_each(|to| tell(to, Err(error.clone())));
             }
         }
     }

@@ -33,17 +33,17 @@ pub struct Options {
     /// For how long a connection may be silent while a call waits for its reply. Then it is given
     /// up, and what waited is sent again over another if it may be.
     pub reply_within: Duration,
-    /// Which calls share a run of a script.
-    pub gathering: Gathering,
+    /// Whether plain calls take the short way through the rules.
+    pub shortcut: Shortcut,
 }
 
-/// Which calls share a run of a script, of those that can.
+/// Whether plain Acquires and Releases take the short way (`lua/plain.lua`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gathering {
-    /// Those that come together.
-    InCompany,
-    /// Each, so that tests which call one at a time see such runs too.
-    Always,
+pub enum Shortcut {
+    /// They do.
+    Taken,
+    /// All go by the rules, so that tests see both ways come to the same.
+    Barred,
 }
 
 /// Which clock rules.
@@ -72,7 +72,7 @@ impl Options {
             prefix: Self::PREFIX.to_owned(),
             clock: ClockSource::Server,
             reply_within: Self::REPLY_WITHIN,
-            gathering: Gathering::InCompany,
+            shortcut: Shortcut::Taken,
         }
     }
 

@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::store::redis::{
-        options::{ClockSource, Gathering},
+        options::{ClockSource, Shortcut},
         scripts::Scripts,
     };
 
@@ -307,7 +307,7 @@ mod tests {
     }
 
     fn lanes() -> Lanes {
-        Lanes::new(Arc::new(Scripts::new(ClockSource::Server)), Gathering::InCompany)
+        Lanes::new(Arc::new(Scripts::new(ClockSource::Server, Shortcut::Taken)))
     }
 
     fn pipe() -> (Arc<Pipe>, DuplexStream, mpsc::Receiver<String>) {

@@ -1,6 +1,6 @@
 //! The script table: one Lua file per verb, each after the pieces that it needs.
 
-use super::options::ClockSource;
+use super::options::{ClockSource, Shortcut};
 
 const STANDING: &str = include_str!("lua/standing.lua");
 const SETTLE: &str = include_str!("lua/settle.lua");
@@ -20,11 +20,13 @@ const LINE: &str = include_str!("lua/line.lua");
 const CHOOSE: &str = include_str!("lua/choose.lua");
 const GRANT: &str = include_str!("lua/grant.lua");
 const LEND: &str = include_str!("lua/lend.lua");
+const PARTS: &str = include_str!("lua/parts.lua");
+const PLAIN: &str = concat!(include_str!("lua/parts.lua"), include_str!("lua/plain.lua"));
 const QUEUE: &str = concat!(include_str!("lua/tell.lua"), include_str!("lua/queue.lua"));
 
 /// What serving the line needs.
 const SERVING: [&str; 8] = [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE];
-/// The verbs that can share a run, as `lua/many.lua` names them.
+/// The verbs that share runs, as `lua/many.lua` names them.
 const GATHERED: [(Verb, &str); 2] = [(Verb::Acquire, "acquire"), (Verb::Release, "release")];
 /// What makes the choice come out of `seldom()`.
 const CHOICE: &str = "return choose\n";
@@ -109,7 +111,7 @@ verbs! {
     DeletePool = [STANDING, SETTLE] "delete_pool.lua",
     SetMode = [STANDING, SETTLE, COUNTS, RECORD] "set_mode.lua",
     Status = [STANDING, SETTLE, COUNTS, RECORD] "status.lua",
-    /// Several Acquires and Releases in one run.
+    /// Acquires and Releases.
     Many = [STANDING, SETTLE, GRANT, LEND, HELD] "many.lua",
     /// What a server that has started anew is asked.
     Recall = [STANDING, VIEW] "recall.lua",
@@ -127,14 +129,14 @@ verbs! {
 }
 
 impl Verb {
-    /// What `lua/many.lua` calls it, if calls of it can share a run.
+    /// What `lua/many.lua` calls it, if calls of it share runs.
     pub(super) fn gathered(self) -> Option<&'static str> {
         GATHERED.iter().find_map(|(verb, name)| (*verb == self).then_some(*name))
     }
 }
 
-/// All scripts, as they are loaded.
-pub(super) struct Scripts(Vec<Script>);
+/// All scripts, as they are loaded. What is gathered has none of its own.
+pub(super) struct Scripts(Vec<Option<Script>>);
 
 /// A script as it is loaded.
 pub(super) struct Script {
@@ -143,13 +145,19 @@ pub(super) struct Script {
 }
 
 impl Text {
-    fn code(&self, verb: Verb, clock: &str) -> String {
+    fn code(&self, verb: Verb, clock: &str, shortcut: Shortcut) -> String {
         let [standing, settle @ SETTLE, pieces @ ..] = self.pieces else {
             return [&[clock], self.pieces, &[self.verb]].concat().join("\n");
         };
+        // What needs no rules comes before they are made.
+        let first = match (verb, shortcut) {
+            (Verb::Many, Shortcut::Taken) => PLAIN,
+            (Verb::Many, Shortcut::Barred) => PARTS,
+            _ => "",
+        };
         // Whatever a verb does, it ends with serving those who wait for what it has freed.
         let mut code = format!(
-            "{clock}\n{standing}\n{settle}\nlocal function serve_waiters()\n\
+            "{clock}\n{first}\n{standing}\n{settle}\nlocal function serve_waiters()\n\
              if redis.call('EXISTS', WAITERS) == 0 then\nfreed = {{}}\nreturn\nend\n\
              {}\nserve()\nend\n{}",
             SERVING.join("\n"),
@@ -177,31 +185,34 @@ impl Text {
 }
 
 impl Scripts {
-    pub(super) fn new(clock: ClockSource) -> Self {
+    pub(super) fn new(clock: ClockSource, shortcut: Shortcut) -> Self {
         let clock = match clock {
             ClockSource::Server => include_str!("lua/clock_server.lua"),
             ClockSource::Key => include_str!("lua/clock_key.lua"),
         };
         let script = |verb: &Verb| {
-            let code = bare(&verb.text().code(*verb, clock));
+            if verb.gathered().is_some() {
+                return None;
+            }
+            let code = bare(&verb.text().code(*verb, clock, shortcut));
             let sha = redis::Script::new(&code).get_hash().to_owned();
-            Script { code, sha }
+            Some(Script { code, sha })
         };
         Self(Verb::ALL.iter().map(script).collect())
     }
 
     pub(super) fn sha(&self, verb: Verb) -> &str {
-        &self.0[verb as usize].sha
+        self.0[verb as usize].as_ref().map_or("", |script| &script.sha)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Script> {
-        self.0.iter()
+        self.0.iter().flatten()
     }
 
     /// What a connection needs to be of use. Reading all scripts takes a new server longer than all
     /// else that a start does.
     pub(super) fn first(&self) -> impl Iterator<Item = &Script> {
-        [Verb::Recall, Verb::Acquire, Verb::Release].map(|verb| &self.0[verb as usize]).into_iter()
+        [Verb::Recall, Verb::Many].into_iter().filter_map(|verb| self.0[verb as usize].as_ref())
     }
 }
 
@@ -226,17 +237,17 @@ mod tests {
     #[test]
     fn a_script_is_loaded_without_its_comments_and_keeps_its_lines() {
         assert_eq!(bare("-- Why.\n  local a = 'x'\nreturn a"), "\nlocal a = 'x'\nreturn a\n");
-        let scripts = Scripts::new(ClockSource::Server);
+        let scripts = Scripts::new(ClockSource::Server, Shortcut::Taken);
         assert!(scripts.iter().all(|script| !script.code.contains("--")));
     }
 
     #[test]
     fn the_clock_of_tests_is_in_no_script_of_production() {
-        for script in Scripts::new(ClockSource::Server).iter() {
+        for script in Scripts::new(ClockSource::Server, Shortcut::Taken).iter() {
             assert!(!script.code.contains("KEYS[#KEYS]"), "{}", script.code);
             assert_eq!(script.code.matches("'TIME'").count(), 1);
         }
-        for script in Scripts::new(ClockSource::Key).iter() {
+        for script in Scripts::new(ClockSource::Key, Shortcut::Taken).iter() {
             assert!(!script.code.contains("'TIME'"), "{}", script.code);
         }
     }
@@ -246,7 +257,8 @@ mod tests {
         assert_eq!(unknown("local a = 1\nlocal function f(b) return a + b.c .. d end"), ["d"]);
         assert_eq!(unknown("-- g\nfor i, k in pairs({ e = 'h' }) do i = k[j] end"), ["j"]);
         for verb in Verb::ALL {
-            let code = verb.text().code(*verb, include_str!("lua/clock_server.lua"));
+            let code =
+                verb.text().code(*verb, include_str!("lua/clock_server.lua"), Shortcut::Taken);
             assert_eq!(unknown(&code), [""; 0], "{verb:?}");
         }
     }
@@ -255,8 +267,8 @@ mod tests {
     fn unknown(code: &str) -> Vec<String> {
         const KNOWN: &str = "and break do else elseif end false for function if in local nil not \
                              or repeat return then true until while assert ipairs pairs pcall \
-                             tonumber tostring type unpack math string table redis cmsgpack KEYS \
-                             ARGV";
+                             select tonumber tostring type unpack math string table redis \
+                             cmsgpack KEYS ARGV";
         let words = words(code);
         let word = |at: usize| words.get(at).map_or("", String::as_str);
         let mut declared: BTreeSet<&str> = KNOWN.split(' ').collect();

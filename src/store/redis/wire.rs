@@ -19,7 +19,7 @@ use super::{
     argument::Call,
     fault::Fault,
     gather::{self, Lanes},
-    options::{Gathering, Options},
+    options::Options,
     pipe::{Mourner, Pipe},
     resp,
     scripts::{Script, Scripts},
@@ -40,7 +40,6 @@ pub(super) struct Dialer {
     info: ConnectionInfo,
     route: Route,
     scripts: Arc<Scripts>,
-    gathering: Gathering,
     within: Duration,
 }
 
@@ -95,9 +94,8 @@ impl Dialer {
     pub(super) fn new(options: &Options) -> Result<Self> {
         let info = options.connection_info()?;
         let route = Route::of(&info)?;
-        let scripts = Arc::new(Scripts::new(options.clock));
-        let (gathering, within) = (options.gathering, DIAL.max(options.reply_within));
-        Ok(Self { info, route, scripts, gathering, within })
+        let scripts = Arc::new(Scripts::new(options.clock, options.shortcut));
+        Ok(Self { info, route, scripts, within: DIAL.max(options.reply_within) })
     }
 
     /// Connects, sees that the server will do, drops the connection before, loads the first
@@ -115,7 +113,7 @@ impl Dialer {
         let loss = Arc::new(Loss::default());
         let connected = self.route.connect().await;
         let socket = connected.map_err(|error| Error::Unavailable(error.to_string()))?;
-        let lanes = Lanes::new(Arc::clone(&self.scripts), self.gathering);
+        let lanes = Lanes::new(Arc::clone(&self.scripts));
         let pipe = Pipe::over(socket, Arc::clone(&loss), lanes);
         // All at once: a broker that finds its way back has little time.
         let (entered, info, id) =

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use telegate::store::redis::{ClockSource, Gathering, Options};
+use telegate::store::redis::{ClockSource, Options, Shortcut};
 use tempfile::TempDir;
 
 use super::{nothing_may_be_skipped, process::Guarded};
@@ -61,10 +61,10 @@ pub(crate) fn fresh_prefix() -> String {
 }
 
 /// A store of its own in a server, by a clock that a case moves. Patient: cases share a machine.
-pub(crate) fn patient(server: &RedisServer, prefix: &str, gathering: Gathering) -> Options {
+pub(crate) fn patient(server: &RedisServer, prefix: &str, shortcut: Shortcut) -> Options {
     let (prefix, clock) = (prefix.to_owned(), ClockSource::Key);
     let reply_within = Duration::from_secs(20);
-    Options { prefix, clock, reply_within, gathering, ..Options::new(&server.url()) }
+    Options { prefix, clock, reply_within, shortcut, ..Options::new(&server.url()) }
 }
 
 impl RedisServer {

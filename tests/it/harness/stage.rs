@@ -19,7 +19,7 @@ use telegate::{
     store::{
         self, Error, Health, Store,
         embedded::{Durability, EmbeddedStore},
-        redis::{Gathering, RedisStore},
+        redis::{RedisStore, Shortcut},
     },
 };
 use tempfile::TempDir;
@@ -46,8 +46,8 @@ pub(crate) enum Engine {
     Embedded,
     /// A real Redis.
     Redis,
-    /// A real Redis, and a broker that gathers even calls that come alone.
-    Gathered,
+    /// A real Redis, and a broker that lets no call take the short way.
+    Ruled,
 }
 
 /// A store, its clock, and what is needed to open it again.
@@ -62,7 +62,7 @@ pub(crate) struct Stage {
 enum Place {
     Nowhere { clock: Clock },
     File { dir: TempDir, clock: Clock },
-    Prefix { server: &'static RedisServer, name: String, gathering: Gathering },
+    Prefix { server: &'static RedisServer, name: String, shortcut: Shortcut },
 }
 
 impl Stage {
@@ -74,8 +74,8 @@ impl Stage {
             Engine::Embedded => {
                 Place::File { dir: tempfile::tempdir().expect("a temporary directory"), clock }
             }
-            Engine::Redis => Place::prefix(Gathering::InCompany)?,
-            Engine::Gathered => Place::prefix(Gathering::Always)?,
+            Engine::Redis => Place::prefix(Shortcut::Taken)?,
+            Engine::Ruled => Place::prefix(Shortcut::Barred)?,
         };
         place.set_clock(BEGINNING);
         let store = place.connect().await;
@@ -256,8 +256,8 @@ impl Stage {
 }
 
 impl Place {
-    fn prefix(gathering: Gathering) -> Option<Self> {
-        Some(Self::Prefix { server: redis::shared()?, name: redis::fresh_prefix(), gathering })
+    fn prefix(shortcut: Shortcut) -> Option<Self> {
+        Some(Self::Prefix { server: redis::shared()?, name: redis::fresh_prefix(), shortcut })
     }
 
     fn set_clock(&self, at: Time) {
@@ -280,8 +280,8 @@ impl Place {
                     let store = EmbeddedStore::open(&path, clock.clone(), Durability::Process);
                     Arc::new(store.expect("the file can be opened"))
                 }
-                Self::Prefix { server, name, gathering } => {
-                    let options = redis::patient(server, name, *gathering);
+                Self::Prefix { server, name, shortcut } => {
+                    let options = redis::patient(server, name, *shortcut);
                     // Many stages are built at once, and a connection has its time.
                     let patience = options.reply_within;
                     let store = eventually("Redis can be reached", patience, async || {

@@ -12,7 +12,10 @@ use telegate::{
 };
 
 use super::{Broker, Keeps, is_busy, lost::through_proxy};
-use crate::harness::stage::{POOL, lease_id, pool_name, want};
+use crate::harness::{
+    stage::{ANN, POOL, key, lease_id, pool_name, want},
+    trouble::flood,
+};
 
 /// How many calls share a run at most.
 const MOST: usize = 32;
@@ -48,6 +51,45 @@ async fn calls_that_come_together_share_runs_and_one_that_comes_alone_has_its_ow
     assert_eq!(broker.count_of("evalsha"), 6);
     broker.lend().await;
     assert_eq!(broker.count_of("evalsha"), 7);
+}
+
+#[tokio::test]
+async fn plain_calls_take_the_short_way_whoever_comes_with_them() {
+    let Some(broker) = broker(8).await else { return };
+    // Each list is written once, however many stand in it.
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let leases = broker.lend_many(8).await;
+    let released = join_all(leases.iter().map(|lease| broker.release(lease))).await;
+    assert!(released.iter().all(|it| matches!(it, Ok(ReleaseOutcome::Released))), "{released:?}");
+    let written = ["zpopmin", "hset", "hdel", "zrem", "zadd"].map(|it| broker.count_of(it));
+    assert_eq!(written, [1, 3, 1, 1, 2]);
+    // One that is picky goes by the rules, which ask for what is due; the others do not.
+    let pool = pool_name(POOL);
+    let picky = want().named("s5").ask(|| broker.fresh_secret());
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let (picky, plain) =
+        join(broker.store.acquire(&pool, picky), join(broker.acquire(), broker.acquire())).await;
+    assert_eq!((broker.count_of("evalsha"), broker.count_of("zpopmin")), (1, 1));
+    let lent = [picky, plain.0, plain.1].map(|grant| grant.unwrap().record.name.to_string());
+    assert_eq!(lent, ["s5", "s0", "s1"]);
+}
+
+#[tokio::test]
+async fn a_session_with_trouble_is_lent_among_others_and_not_lost() {
+    let Some(broker) = broker(4).await else { return };
+    let leases = broker.lend_many(4).await;
+    let troubled = &leases[1];
+    let told = broker.store.report(troubled, &key(ANN), &flood("messages.search", 600)).await;
+    assert!(told.is_ok(), "{told:?}");
+    for lease in &leases {
+        assert_eq!(broker.release(lease).await.unwrap(), ReleaseOutcome::Released);
+    }
+    let again = broker.lend_many(4).await;
+    let sessions: BTreeSet<_> = again.iter().map(|lease| &lease.session).collect();
+    assert_eq!(sessions.len(), 4);
+    let released = join_all(again.iter().map(|lease| broker.release(lease))).await;
+    assert!(released.iter().all(|it| matches!(it, Ok(ReleaseOutcome::Released))), "{released:?}");
+    broker.all_are_free().await;
 }
 
 #[tokio::test]

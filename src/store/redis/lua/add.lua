@@ -34,7 +34,7 @@ if known then
   end
   return { 'session_exists', kept_fingerprint, kept_claim }
 end
-local head = string.format('%.0f %s %s', now, claim, fingerprint)
+local head = string.format('%d %s %s', now, claim, fingerprint)
 if account ~= '' then
   head = head .. ' ' .. account
   redis.call('ZADD', ACCOUNTS, 0, account .. '\0' .. name)

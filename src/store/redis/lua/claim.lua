@@ -14,6 +14,6 @@ if value and value ~= ARGV[4] then
     return { 'claimed_by', now, session, tonumber(at), value }
   end
 end
-local claim = string.format('%s/%s/%.0f', ARGV[2], ARGV[3], now)
+local claim = string.format('%s/%s/%d', ARGV[2], ARGV[3], now)
 redis.call('HSET', KEYS[1], ARGV[1], claim)
 return { 'claimed', now }

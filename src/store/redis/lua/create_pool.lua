@@ -27,7 +27,7 @@ elseif not pool then
   if ARGV[4] ~= '' and tonumber(ARGV[5]) > past.deleted_at then
     pool.hold_until = math.max(now + pool.policy.max_ttl, tonumber(ARGV[4])) + pool.policy.drain
   end
-  redis.call('SET', META, cmsgpack.pack(pool))
+  write_record()
   redis.call('PERSIST', TRAIL)
   settlers().note('', 'create', ARGV[6], ARGV[7], now)
 end

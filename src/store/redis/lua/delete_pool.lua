@@ -32,7 +32,8 @@ for _, key in ipairs(KEYS) do
     redis.call('DEL', key)
   end
 end
-redis.call('SET', META, cmsgpack.pack(past), 'PX', REMEMBERED)
+local row = cmsgpack.pack('Deleted', 0, 0, 0, 0, 0, 0)
+redis.call('SET', META, row .. cmsgpack.pack(past), 'PX', REMEMBERED)
 if trail then
   redis.call('HSET', TRAIL, '', trail)
 end

@@ -1,7 +1,8 @@
--- many: several verbs of a pool in one run, each as if it came alone.
+-- many: Acquires and Releases of a pool in one run, each as if it came alone.
 --
--- What is due is settled once, and whether anybody waits is asked once: no part of a run lets time
--- pass or joins the line.
+-- Those that are plain have been done when this begins (plain.lua). For the others, what is due is
+-- settled once, and whether anybody waits is asked once: no part of a run lets time pass or joins
+-- the line.
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    for each part: its verb, how many arguments it has, its arguments
@@ -18,20 +19,21 @@ if redis.call('EXISTS', WAITERS) == 0 then
   end
 end
 
-local function part(verb, arguments)
+local function do_part(verb, arguments)
   local answer = verb(arguments)
   serve_waiters()
   return answer
 end
 
-local answers, at, count = {}, 1, #ARGV
-while at < count do
-  local verb, first = VERBS[ARGV[at]], at + 2
-  at = first + ARGV[at + 1]
-  local done, answer = pcall(part, verb, { unpack(ARGV, first, at - 1) })
-  if not done then
-    answer = { 'failed', tostring(type(answer) == 'table' and answer.err or answer) }
+for part, answered in ipairs(answers) do
+  if not answered then
+    local at = starts[part]
+    local arguments = { unpack(ARGV, at + 2, at + 1 + ARGV[at + 1]) }
+    local done, answer = pcall(do_part, VERBS[ARGV[at]], arguments)
+    if not done then
+      answer = { 'failed', tostring(type(answer) == 'table' and answer.err or answer) }
+    end
+    answers[part] = answer
   end
-  answers[#answers + 1] = answer
 end
 return answers

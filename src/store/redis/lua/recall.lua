@@ -24,7 +24,7 @@ if newest < epoch or shorter then
   -- A policy that allowed more may be lost too, so what was acknowledged counts beside the policy.
   local last = math.max(now + pool.policy.max_ttl, tonumber(ARGV[4]))
   pool.hold_until = math.max(pool.hold_until or 0, last + pool.policy.drain)
-  redis.call('SET', META, cmsgpack.pack(pool))
+  write_record()
   return { 'recalled', 'lost' }
 end
 return { 'recalled', 'known' }

@@ -34,6 +34,6 @@ local claim, fingerprint, account = string.match(known, '^%d+ (%S+) ([^ %z]+) ?(
 redis.call('ZREM', ACCOUNTS, account .. '\0' .. name)
 if standing.epoch > (pool.past_epoch or 0) then
   pool.past_epoch = standing.epoch
-  redis.call('SET', META, cmsgpack.pack(pool))
+  write_record()
 end
 return { 'removed', fingerprint, claim }

@@ -22,7 +22,7 @@ local function running_after(mark, most)
   if mark then
     least = math.max(least, mark.expires_at)
   end
-  least = string.format('%.0f', least)
+  least = string.format('%d', least)
   repeat
     local range = { least, '+inf', 'WITHSCORES', 'LIMIT', offset, CHUNK }
     local seats = redis.call('ZRANGEBYSCORE', LEASES, unpack(range))

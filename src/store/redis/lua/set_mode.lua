@@ -12,7 +12,7 @@ end
 if pool.mode ~= ARGV[1] then
   pool.mode = ARGV[1]
   pool.updated_at = now
-  redis.call('SET', META, cmsgpack.pack(pool))
+  write_record()
   settlers().note('', ARGV[2], ARGV[3], ARGV[4], now)
   reconsider = pool.mode == 'Active'
 end

@@ -29,7 +29,7 @@ local function settlers()
       count = count - 1
     end
     local event = { number = number, at = at, verb = verb, by = by, detail = detail }
-    local head = string.format('%.0f %.0f\0', number + 1, count + 1)
+    local head = string.format('%d %d\0', number + 1, count + 1)
     redis.call('HSET', TRAIL, name, head .. events .. cmsgpack.pack(event))
   end
 

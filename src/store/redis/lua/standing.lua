@@ -6,7 +6,8 @@
 -- text.
 --
 -- KEYS of every verb of a pool, in this order:
---   meta      STRING  the pool's record, packed
+--   meta      STRING  the pool's record: what plain calls need as a row of values, packed one
+--                     behind the other (write_record), then all of it as a map
 --   session   HASH    name -> what is known of the session: a head in text (see add.lua), a zero
 --                     byte, and a record that only the broker reads
 --   standing  HASH    name -> how the session stands, packed
@@ -60,12 +61,20 @@ local reconsider = false
 
 -- The pool's record, if there is such a pool. The part of its policy that only reports need stays
 -- packed (record.lua).
-local pool = redis.call('GET', META)
-pool = pool and cmsgpack.unpack(pool)
+local record = redis.call('GET', META)
+local pool = record and select(8, cmsgpack.unpack(record)) or nil
 -- What is remembered of a deleted pool (delete_pool.lua) is no pool.
 local past = pool and pool.deleted_at and pool
 if past then
   pool = nil
+end
+
+-- Writes the record down after a change.
+local function write_record()
+  local policy = pool.policy
+  local row = cmsgpack.pack(pool.mode, pool.hold_until or 0, policy.default_ttl, policy.min_ttl,
+    policy.max_ttl, policy.max_lifetime, policy.rest)
+  redis.call('SET', META, row .. cmsgpack.pack(pool))
 end
 
 -- A moment as text, because a number as an argument of a command costs half as much as the command.
@@ -75,7 +84,7 @@ local function text(moment)
   if moment == now then
     return NOW
   elseif moment ~= last_moment then
-    last_moment, last_text = moment, string.format('%.0f', moment)
+    last_moment, last_text = moment, string.format('%d', moment)
   end
   return last_text
 end
@@ -226,9 +235,9 @@ end
 local now_in_member = nil
 local function in_member(moment)
   if moment ~= now then
-    return string.format('%016.0f', moment)
+    return string.format('%016d', moment)
   end
-  now_in_member = now_in_member or string.format('%016.0f', now)
+  now_in_member = now_in_member or string.format('%016d', now)
   return now_in_member
 end
 

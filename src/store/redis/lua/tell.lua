@@ -8,10 +8,10 @@ end
 
 -- Tells that something is due: "due pool milliseconds".
 local function tell_due(after)
-  tell('due', string.format('%.0f', after))
+  tell('due', string.format('%d', after))
 end
 
 -- Tells that a lease was ended against its holder's will: "ended pool session epoch cause".
 local function tell_ended(name, ended)
-  tell('ended', string.format('%s %.0f %s', name, ended.epoch, ended.cause))
+  tell('ended', string.format('%s %d %s', name, ended.epoch, ended.cause))
 end

@@ -21,7 +21,7 @@ settle()
 if ARGV[2] ~= '' then
   keep_policy(cmsgpack.unpack(ARGV[2]))
   pool.updated_at = now
-  redis.call('SET', META, cmsgpack.pack(pool))
+  write_record()
   settlers().note('', 'update', ARGV[3], ARGV[4], now)
 end
 return pool_view()

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 pub use self::{
     manifest::Manifest,
     naming::{Held, Naming, New},
+    proxy::proxy_url,
     source::{Source, Sources, from_memory},
     stock::{Piece, Stock},
 };

@@ -1,4 +1,4 @@
-//! Proxies, in all the forms in which sidecars and manifests name them, as URLs.
+//! Proxies, in all the forms in which sidecars, manifests and requests name them, as URLs.
 
 use std::fmt::Write as _;
 
@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 const SCHEMES: [&str; 5] = ["socks5", "socks4", "http", "https", "tg"];
 /// What is wrong with a text that has no scheme in front.
 const NO_SCHEME: &str = "does not say what it is; write for example socks5://HOST:PORT";
+/// What is wrong with a URL that leads nowhere.
+const NO_HOST: &str = "has no host and port; write for example socks5://HOST:PORT";
 
 /// The proxy that a value names, as a URL; empty when it names none. A failure says what is wrong,
 /// and repeats nothing.
@@ -25,10 +27,21 @@ fn of_text(text: &str) -> Result<String, String> {
     if text.is_empty() || text.eq_ignore_ascii_case("none") {
         return Ok(String::new());
     }
+    proxy_url(text)
+}
+
+/// A proxy's URL as it is kept: one proxy has one text, whoever named it. A failure says what is
+/// wrong and what to write, and repeats nothing.
+///
+/// # Errors
+///
+/// When the text is no URL of a proxy that clients of Telegram can use.
+pub fn proxy_url(text: &str) -> Result<String, String> {
     let Some((name, rest)) = text.split_once("://") else { return Err(NO_SCHEME.to_owned()) };
     let name = scheme(name)?;
     if text.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return Err("is not a URL: it has spaces or letters that belong encoded".to_owned());
+        let rule = "is not a URL: it has spaces or letters that belong encoded, like %20";
+        return Err(rule.to_owned());
     }
     if name == "tg" {
         return Ok(text.to_owned());
@@ -36,10 +49,10 @@ fn of_text(text: &str) -> Result<String, String> {
     let rest = rest.trim_end_matches('/');
     let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     match host.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0) => {
+        Some((host, port)) if is_host(bare(host)) && port.parse::<u16>().is_ok_and(|p| p > 0) => {
             Ok(format!("{name}://{rest}"))
         }
-        _ => Err("has no host and port".to_owned()),
+        _ => Err(NO_HOST.to_owned()),
     }
 }
 
@@ -165,6 +178,11 @@ fn scheme(name: &str) -> Result<&'static str, String> {
     known.ok_or_else(|| format!("is none of {}", SCHEMES.join(", ")))
 }
 
+/// A host without the brackets that an IPv6 address has in a URL.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 fn is_host(host: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || ".-:_".contains(c);
     !host.is_empty() && host.len() <= 253 && host.chars().all(fits)
@@ -199,6 +217,7 @@ mod tests {
             (json!({"proxy_type": "socks5", "addr": "", "port": null}), ""),
             (json!("socks5://a.example:1080"), "socks5://a.example:1080"),
             (json!("SOCKS5h://u:p@a.example:1080/"), "socks5://u:p@a.example:1080"),
+            (json!(" socks5://[::1]:1080 "), "socks5://[::1]:1080"),
             (json!([2, "10.0.0.1", 1080]), "socks5://10.0.0.1:1080"),
             (json!([3, "10.0.0.1", "8080", true, "u", "p@:"]), "http://u:p%40%3A@10.0.0.1:8080"),
             (json!(["socks4", "h", 9, null, "u"]), "socks4://u@h:9"),
@@ -228,6 +247,7 @@ mod tests {
             (json!("gopher://hunter2:1"), "is none of socks5"),
             (json!("socks5://hunter2"), "has no host and port"),
             (json!("socks5://hunter2:0"), "has no host and port"),
+            (json!("socks5://hunter(2):1"), "has no host and port"),
             (json!("socks5://hun ter2:1"), "is not a URL"),
             (json!(["h", 1080, true, "u", "hunter2"]), "does not say what it is"),
             (json!([9, "hunter2", 1]), "has a number as its kind"),

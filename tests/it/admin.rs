@@ -174,7 +174,7 @@ async fn a_change_of_a_session_that_would_not_do_is_refused_by_its_path() {
     broker.admin().add_session(telegram_session()).await.unwrap();
     let wish = v1::Session {
         labels: [("ä".to_owned(), "1".to_owned())].into(),
-        proxy: "a b".into(),
+        proxy: "http://a b:1".into(),
         ..v1::Session::default()
     };
     let paths = ["epoch", "labels.ä", "device.color", "proxy"];
@@ -192,6 +192,53 @@ async fn a_change_of_a_session_that_would_not_do_is_refused_by_its_path() {
     let paths: Vec<_> = paths.iter().map(String::as_str).collect();
     let status = update_session(&broker, wish, &paths).await.unwrap_err();
     assert_eq!(violations(&status), ["session.labels: would be 33; they may be at most 32"]);
+}
+
+#[tokio::test]
+async fn a_proxy_is_checked_like_those_of_files_and_its_password_never_repeated() {
+    let broker = Broker::start().await;
+    broker.fill("demo", &[]).await;
+    let add = async |proxy: &str| {
+        let mut request = telegram_session();
+        request.session.as_mut().unwrap().proxy = proxy.to_owned();
+        Ok(broker.admin().add_session(request).await?.into_inner().session.unwrap().proxy)
+    };
+    let change = async |proxy: &str| {
+        let wish = v1::Session { proxy: proxy.to_owned(), ..v1::Session::default() };
+        update_session(&broker, wish, &["proxy"]).await.map(|session| session.proxy)
+    };
+    let long = format!("socks5://u:hunter2{}@h:1080", "x".repeat(488));
+    let refused = [
+        ("h:1080:u:hunter2", "does not say what it is; write for example socks5://HOST:PORT"),
+        ("none", "does not say what it is; write for example socks5://HOST:PORT"),
+        ("hunter2://h:1", "is none of socks5, socks4, http, https, tg"),
+        ("socks5://u:hunter2@h", "has no host and port; write for example socks5://HOST:PORT"),
+        ("socks5://u:hunter2@:1", "has no host and port; write for example socks5://HOST:PORT"),
+        (
+            "socks5://u:hunter 2@h:1",
+            "is not a URL: it has spaces or letters that belong encoded, like %20",
+        ),
+        (&long, "is 513 bytes long; it may be at most 512"),
+    ];
+    let check = |status: Status, proxy: &str, why: &str| {
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert_eq!(violations(&status), [format!("session.proxy: {why}")], "{proxy}");
+        let details = String::from_utf8_lossy(status.details()).into_owned();
+        assert!(!format!("{status:?}{details}").contains("hunter"), "{status:?}");
+    };
+    for (proxy, why) in refused {
+        check(add(proxy).await.unwrap_err(), proxy, why);
+    }
+    assert_eq!(add("SOCKS5h://u:hunter2@h:1080/").await.unwrap(), "socks5://u:hunter2@h:1080");
+    for (proxy, why) in refused {
+        check(change(proxy).await.unwrap_err(), proxy, why);
+    }
+    assert_eq!(lent(&broker).await.proxy, "socks5://u:hunter2@h:1080", "nothing has changed");
+    let fits = long.replacen('x', "", 1);
+    for proxy in [fits.as_str(), "https://[::1]:8443", "tg://proxy?server=h&port=443&secret=ee"] {
+        assert_eq!(change(proxy).await.unwrap(), proxy);
+    }
+    assert_eq!(change("").await.unwrap(), "");
 }
 
 async fn leases(broker: &Broker, size: i32, token: &str, key: &str) -> v1::ListLeasesResponse {

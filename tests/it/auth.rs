@@ -90,7 +90,7 @@ async fn only_an_admin_invalidates_by_name_and_sees_a_proxy() {
         .await
         .unwrap();
     let mut new = new_session("demo", "alice");
-    new.session.as_mut().unwrap().proxy = "http://proxy".into();
+    new.session.as_mut().unwrap().proxy = "http://proxy:3128".into();
     broker.admin().add_session(keyed(admin, new)).await.unwrap();
 
     let session = v1::SessionRef { pool: "demo".into(), session: "alice".into() };
@@ -101,7 +101,7 @@ async fn only_an_admin_invalidates_by_name_and_sees_a_proxy() {
     broker.pool().invalidate(keyed(admin, request)).await.unwrap();
 
     let request = v1::GetSessionRequest { pool: "demo".into(), session: "alice".into() };
-    for (key, proxy) in [(&keys[1], ""), (admin, "http://proxy")] {
+    for (key, proxy) in [(&keys[1], ""), (admin, "http://proxy:3128")] {
         let read = broker.admin().get_session(keyed(key, request.clone())).await.unwrap();
         assert_eq!(read.into_inner().session.unwrap().proxy, proxy);
     }

@@ -80,17 +80,23 @@ async fn each_session_that_cannot_be_taken_gets_its_row() {
         credential,
         ..SyncSession::default()
     };
+    let mut routed = new_session("", "routed");
+    routed.session.as_mut().unwrap().proxy = "h:1080:u:hunter2".to_owned();
+    let v1::AddSessionRequest { session: routed, credential } = routed;
+    let routed = SyncSession { session: routed, credential, ..SyncSession::default() };
     let end = Part::End(SyncEnd {});
-    let parts =
-        vec![header(), session("ann"), session("ann"), bad, Part::Session(elsewhere), end.clone()];
+    let odd = [Part::Session(elsewhere), Part::Session(routed), end.clone()];
+    let parts = [header(), session("ann"), session("ann"), bad].into_iter().chain(odd).collect();
     let answer = sync(&broker, parts).await.unwrap();
     let rows = short(&answer);
     assert_eq!(rows[0], (Unchanged, "ann", "It came before with the same key"));
     assert!(rows[1].2.contains("is not a session name") && rows[1].0 == Refused, "{rows:?}");
     assert_eq!(answer.rows[1].file_name.len(), 256);
-    assert_eq!(rows[2], (Added, "ann", ""));
+    let proxy = "session.proxy: does not say what it is; write for example socks5://HOST:PORT";
+    assert_eq!(rows[2], (Refused, "", proxy));
+    assert_eq!(rows[3], (Added, "ann", ""));
     let detail = "Its key is session elsewhere of pool other already";
-    assert_eq!(rows[3], (Refused, "stolen", detail));
+    assert_eq!(rows[4], (Refused, "stolen", detail));
 
     let parts = vec![header(), session("bob"), unreadable("ann"), end.clone()];
     let answer = sync(&broker, parts).await.unwrap();

@@ -10,6 +10,7 @@ use super::{
     quote, secret,
 };
 use crate::{
+    inventory::proxy_url,
     pool::{
         Ask, Credential, Holder, InvalidReason, Invalidation, KeyId, LABEL_KEY_RULE,
         LABEL_VALUE_RULE, Labels, LeaseId, LeaseSecret, MAX_LABELS, Mandate, NewSession, Policy,
@@ -380,13 +381,23 @@ pub(in crate::server) fn add_session(
     Ok((pool, new))
 }
 
-/// Checks a proxy; empty: none.
+/// Checks a proxy; empty: none. What is wrong is told as of a file, and never repeats the proxy.
 pub(super) fn proxy(check: &mut Check, proxy: &str) -> Option<Credential> {
-    check.at_most("session.proxy", proxy, MAX_PROXY);
-    if proxy.bytes().any(|c| !c.is_ascii_graphic()) {
-        check.fault("session.proxy", "is not a URL; write for example socks5://host:1080");
+    const FIELD: &str = "session.proxy";
+    if proxy.is_empty() {
+        return None;
     }
-    (!proxy.is_empty()).then(|| Credential(proxy.as_bytes().to_vec()))
+    if proxy.len() > MAX_PROXY {
+        check.at_most(FIELD, proxy, MAX_PROXY);
+        return None;
+    }
+    match proxy_url(proxy) {
+        Ok(url) => Some(Credential(url.into_bytes())),
+        Err(why) => {
+            check.fault(FIELD, why);
+            None
+        }
+    }
 }
 
 /// Checks labels.

@@ -1,10 +1,13 @@
 //! Two brokers on one Redis: what one does, a stream at the other tells.
 
-use telegate::client::Client;
+use telegate::{
+    client::Client,
+    keys::Role::{Admin, Observer, Worker},
+};
 
 use super::*;
 use crate::harness::{
-    broker::{Broker as Process, add_sessions, make_pool},
+    broker::{Broker as Process, add_sessions, connect_as, make_pool},
     redis::{Keeps, RedisServer},
 };
 
@@ -108,6 +111,66 @@ async fn leases_that_are_revoked_at_another_broker_are_told_at_once_and_why() {
     // The others are not told anything: the stream answers the next ask and nothing before it.
     let none = upkeep.answers.message();
     assert!(tokio::time::timeout(AT_ONCE, none).await.is_err(), "told twice");
+}
+
+#[tokio::test]
+async fn a_keys_leases_are_revoked_at_another_broker_and_no_others() {
+    let Some(redis) = RedisServer::start(Keeps::Nothing) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let every: &[&str] = &["*"];
+    let keys =
+        write_keys(&dir, &[(&[Worker], every), (&[Worker, Observer], every), (&[Admin], every)]);
+    let file = dir.path().join("keys.toml");
+    let with_keys = ["--keys", file.to_str().unwrap()];
+    let here = Process::start_with(&redis.url(), dir.path(), &with_keys);
+    let there = Process::start_with(&redis.url(), dir.path(), &with_keys);
+    let operator = connect_as(&there.address, Some(&keys[2])).await;
+    make_pool(&operator, "demo", Duration::ZERO).await;
+    add_sessions(&operator, "demo", "s", 4).await;
+    connect_as(&here.address, Some(&keys[2])).await;
+    let url = format!("http://{}", here.address);
+    let mut streams = Vec::new();
+    for key in &keys[..2] {
+        let mut client = SessionPoolClient::connect(url.clone()).await.unwrap();
+        let (asks, asked) = mpsc::channel(16);
+        let asked = keyed(key, ReceiverStream::new(asked));
+        let answers = client.keep_alive(asked).await.unwrap().into_inner();
+        let (mut upkeep, mut leases) = (Upkeep { asks, answers }, Vec::new());
+        for _ in 0..2 {
+            let granted = client.acquire(keyed(key, acquire("demo"))).await.unwrap();
+            let lease = granted.into_inner().lease.unwrap();
+            let ask = v1::KeepAliveRequest { ttl: Some(secs(60)), ..plain() };
+            upkeep.ask(std::slice::from_ref(&lease.lease_id), ask).await;
+            upkeep.renewed().await;
+            leases.push(lease);
+        }
+        streams.push((upkeep, leases));
+    }
+    let (mut spared, kept) = streams.pop().unwrap();
+    let (mut upkeep, leases) = streams.pop().unwrap();
+    let key_id = leases[0].holder.as_ref().unwrap().key_id.clone();
+    assert_ne!(kept[0].holder.as_ref().unwrap().key_id, key_id);
+    let request = v1::RevokeLeasesRequest {
+        pool: "demo".into(),
+        target: Some(v1::revoke_leases_request::Target::KeyId(key_id.clone())),
+        detail: DETAIL.into(),
+        page_token: String::new(),
+    };
+    let revoked = operator.revoke_leases(request).await.unwrap().leases;
+    let of = |lease: &v1::Lease| lease.holder.as_ref().map(|holder| holder.key_id.clone());
+    assert_eq!(revoked.iter().map(of).collect::<Vec<_>>(), vec![Some(key_id); 2]);
+    let mut told = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let (named, lost) = upkeep.lost().await;
+        assert_eq!((lost.cause(), lost.detail.as_str()), (v1::LossCause::Revoked, DETAIL));
+        told.insert(named);
+    }
+    assert!(told == leases.into_iter().map(|lease| lease.lease_id).collect(), "another was told");
+    // The other key's stream is told nothing before the answer to its next ask.
+    for lease in kept {
+        spared.ask(std::slice::from_ref(&lease.lease_id), plain()).await;
+        assert_eq!(spared.renewed().await.session, lease.session);
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,12 @@
 //! Every reason that can occur, as a client sees it.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
 use insta::assert_snapshot;
 use pbjson_types::Duration;
 use telegate::{
@@ -8,7 +15,11 @@ use telegate::{
     proto::v1,
     store,
 };
-use tonic::{Request, Status, codegen::http::uri::PathAndQuery, metadata::MetadataValue};
+use tonic::{
+    Code, Request, Status,
+    codegen::{Service as _, http::uri::PathAndQuery},
+    metadata::MetadataValue,
+};
 
 use crate::broker::{Broker, keyed, new_session, seen, write_keys};
 
@@ -241,6 +252,69 @@ async fn what_this_version_has_not() {
     assert_snapshot!("not_implemented_unknown_method", seen(&status));
     let status = call(&broker, "/nowhere/At", acquire("demo")).await;
     assert_snapshot!("not_implemented_unknown_service", seen(&status));
+}
+
+/// A message that is sent as it is.
+struct Sent(Option<Bytes>);
+
+impl http_body::Body for Sent {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(http_body::Frame::data(bytes))))
+    }
+}
+
+/// Calls a method with `{1: "demo"}`, as a pool or a lease id, compressed or not; gives the error
+/// and what the broker says that it can read.
+async fn call_in(
+    broker: &Broker,
+    method: &str,
+    encoding: &str,
+    compressed: u8,
+) -> (Option<Status>, Option<String>) {
+    const PLAIN: &[u8] = b"\x0a\x04demo";
+    const GZIP: &[u8] = &[
+        31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 227, 98, 73, 73, 205, 205, 7, 0, 185, 36, 223, 18, 6, 0,
+        0, 0,
+    ];
+    let message = if compressed == 1 { GZIP } else { PLAIN };
+    let mut sent = vec![compressed, 0, 0, 0, u8::try_from(message.len()).unwrap()];
+    sent.extend(message);
+    let request = http::Request::post(format!("http://broker/telegate.v1.SessionPool/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-encoding", encoding)
+        .body(tonic::body::Body::new(Sent(Some(sent.into()))));
+    let mut channel = broker.channel();
+    std::future::poll_fn(|cx| channel.poll_ready(cx)).await.unwrap();
+    let answer = channel.call(request.unwrap()).await.unwrap();
+    let reads = answer.headers().get("grpc-accept-encoding");
+    let reads = reads.map(|encodings| encodings.to_str().unwrap().to_owned());
+    (Status::from_header_map(answer.headers()), reads)
+}
+
+#[tokio::test]
+async fn who_compresses_is_told_what_can_be_read_whichever_way_the_call_goes() {
+    let broker = Broker::start().await;
+    broker.fill("demo", &["alice"]).await;
+    // The last goes the generated way always.
+    for method in ["Acquire", "Release", "GetPoolStatus"] {
+        for compressed in [0, 1] {
+            let (refused, reads) = call_in(&broker, method, "gzip", compressed).await;
+            assert_snapshot!("not_implemented_compressed", seen(&refused.unwrap()));
+            assert_eq!(reads.as_deref(), Some("identity"), "{method}");
+        }
+    }
+    assert_eq!(broker.free("demo").await, 1, "nothing was lent");
+    let (refused, _) = call_in(&broker, "Release", "identity", 0).await;
+    assert_eq!(refused.unwrap().code(), Code::InvalidArgument, "a lease id was read");
+    let (refused, _) = call_in(&broker, "Acquire", "identity", 0).await;
+    assert!(refused.is_none());
 }
 
 #[tokio::test]

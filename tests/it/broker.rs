@@ -213,6 +213,11 @@ pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Lines {
     /// Takes log lines in until the guard is dropped.
     pub(crate) fn capture() -> (Self, DefaultGuard) {
+        Self::capture_of("debug")
+    }
+
+    /// Takes log lines of some modules in, from some level on.
+    pub(crate) fn capture_of(filter: &str) -> (Self, DefaultGuard) {
         // While there is but one subscriber, tracing lets the thread that comes to a line first
         // decide for all whether it is wanted, and a thread of another test has none.
         static SECOND: LazyLock<Dispatch> =
@@ -221,7 +226,7 @@ impl Lines {
         let lines = Self::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::DEBUG)
+            .with_env_filter(filter)
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();

@@ -28,11 +28,32 @@ pub(crate) struct Unruly {
     /// Acquire takes one of these before it answers.
     answer: Semaphore,
     held: AtomicUsize,
+    exit: Exit,
     meddling: Mutex<VecDeque<Secrets>>,
 }
 
+/// The way out of the line.
+struct Exit {
+    /// Who leaves takes one of these before that is done.
+    open: Semaphore,
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+    failing: AtomicUsize,
+    done: AtomicUsize,
+}
+
+impl Exit {
+    fn failure(&self) -> Result<()> {
+        let less = |left: usize| left.checked_sub(1);
+        match self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less) {
+            Ok(_) => Err(Error::Unavailable("a test asked for it".to_owned())),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
 impl Unruly {
-    const MANY: usize = 1_000_000;
+    pub(crate) const MANY: usize = 1_000_000;
 
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
         Self {
@@ -41,6 +62,13 @@ impl Unruly {
             failures: Mutex::default(),
             answer: Semaphore::new(Self::MANY),
             held: AtomicUsize::new(0),
+            exit: Exit {
+                open: Semaphore::new(Self::MANY),
+                under_way: AtomicUsize::new(0),
+                most: AtomicUsize::new(0),
+                failing: AtomicUsize::new(0),
+                done: AtomicUsize::new(0),
+            },
             meddling: Mutex::default(),
         }
     }
@@ -71,6 +99,23 @@ impl Unruly {
 
     pub(crate) fn go_on(&self) {
         self.answer.add_permits(Self::MANY);
+    }
+
+    /// Lets nobody leave the line until `let_leave`, and then fails so many.
+    pub(crate) fn hold_leaving(&self, failing: usize) {
+        self.exit.open.forget_permits(usize::MAX);
+        self.exit.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// Lets so many go on.
+    pub(crate) fn let_leave(&self, count: usize) {
+        self.exit.open.add_permits(count);
+    }
+
+    /// How many are leaving the line, how many at once at most, and how many have left.
+    pub(crate) fn leaving(&self) -> [usize; 3] {
+        [&self.exit.under_way, &self.exit.most, &self.exit.done]
+            .map(|count| count.load(Ordering::SeqCst))
     }
 
     fn failure(&self) -> Result<()> {
@@ -183,7 +228,15 @@ impl Store for Unruly {
     }
 
     async fn leave(&self, pool: &PoolName, departure: &Departure) -> Result<()> {
-        self.inner.leave(pool, departure).await
+        let exit = &self.exit;
+        let under_way = exit.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        exit.most.fetch_max(under_way, Ordering::SeqCst);
+        exit.open.acquire().await.unwrap().forget();
+        exit.under_way.fetch_sub(1, Ordering::SeqCst);
+        exit.failure()?;
+        self.inner.leave(pool, departure).await?;
+        exit.done.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     async fn tend(&self, pool: &PoolName) -> Result<Option<Span>> {

@@ -1,6 +1,8 @@
 //! Calls that wait, through real brokers: whose turn it is over two of them, and what is left of
 //! those that go.
 
+mod leaving;
+
 use std::time::Duration;
 
 use telegate::{client::Client, proto::v1};

@@ -22,12 +22,14 @@ const GRANT: &str = include_str!("lua/grant.lua");
 const LEND: &str = include_str!("lua/lend.lua");
 const PARTS: &str = include_str!("lua/parts.lua");
 const PLAIN: &str = concat!(include_str!("lua/parts.lua"), include_str!("lua/plain.lua"));
+const PLACE: &str = include_str!("lua/place.lua");
 const QUEUE: &str = concat!(include_str!("lua/tell.lua"), include_str!("lua/queue.lua"));
 
 /// What serving the line needs.
 const SERVING: [&str; 8] = [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE];
 /// The verbs that share runs, as `lua/many.lua` names them.
-const GATHERED: [(Verb, &str); 2] = [(Verb::Acquire, "acquire"), (Verb::Release, "release")];
+const GATHERED: [(Verb, &str); 3] =
+    [(Verb::Acquire, "acquire"), (Verb::Enqueue, "enqueue"), (Verb::Release, "release")];
 /// What makes the choice come out of `seldom()`.
 const CHOICE: &str = "return choose\n";
 
@@ -36,8 +38,8 @@ struct Text {
     /// What comes before the verb.
     pieces: &'static [&'static str],
     /// What a plain call does not need. Lua makes all functions of a script anew for every call,
-    /// which costs more than some verbs, so the verb makes these when it calls `seldom()`; that
-    /// gives what the last of them returns.
+    /// which costs more than some verbs, so the verb makes these when it first calls `seldom()`;
+    /// that gives what the last of them returns.
     seldom: &'static [&'static str],
     verb: &'static str,
 }
@@ -75,8 +77,8 @@ verbs! {
     /// An Acquire that an earlier one with the same secret may stand in line for.
     Collect = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, QUEUE]
         "collect.lua",
-    Enqueue = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, LEND, QUEUE]
-        "enqueue.lua",
+    Enqueue = [STANDING, SETTLE, GRANT, LEND]
+        seldom [VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, QUEUE, PLACE] "enqueue.lua",
     Leave = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE]
         "leave.lua",
     Tend = [STANDING, SETTLE, VIEW, COUNTS, SELECTOR, SCOPES, LINE, CHOOSE, GRANT, QUEUE]
@@ -111,7 +113,7 @@ verbs! {
     DeletePool = [STANDING, SETTLE] "delete_pool.lua",
     SetMode = [STANDING, SETTLE, COUNTS, RECORD] "set_mode.lua",
     Status = [STANDING, SETTLE, COUNTS, RECORD] "status.lua",
-    /// Acquires and Releases.
+    /// Acquires, also those that wait, and Releases.
     Many = [STANDING, SETTLE, GRANT, LEND, HELD] "many.lua",
     /// What a server that has started anew is asked.
     Recall = [STANDING, VIEW] "recall.lua",
@@ -157,9 +159,10 @@ impl Text {
         };
         // Whatever a verb does, it ends with serving those who wait for what it has freed.
         let mut code = format!(
-            "{clock}\n{first}\n{standing}\n{settle}\nlocal function serve_waiters()\n\
+            "{clock}\n{first}\n{standing}\n{settle}\nlocal serving = nil\n\
+             local function serve_waiters()\n\
              if redis.call('EXISTS', WAITERS) == 0 then\nfreed = {{}}\nreturn\nend\n\
-             {}\nserve()\nend\n{}",
+             if not serving then\n{}\nserving = serve\nend\nserving()\nend\n{}",
             SERVING.join("\n"),
             pieces.join("\n"),
         );
@@ -178,7 +181,10 @@ impl Text {
         let (seldom, verb) = (self.seldom.join("\n"), self.verb);
         let seldom = match self.seldom {
             [] => String::new(),
-            _ => format!("local function seldom()\n{seldom}end\n"),
+            _ => format!(
+                "local made = nil\nlocal function make()\n{seldom}end\n\
+                 local function seldom()\nmade = made or make()\nreturn made\nend\n"
+            ),
         };
         format!("\nlocal {name}\ndo\n{seldom}{name} = function({arguments})\n{verb}\nend\nend\n")
     }

@@ -1,18 +1,19 @@
--- many: Acquires and Releases of a pool in one run, each as if it came alone.
+-- many: Acquires, Enqueues and Releases of a pool in one run, each as if it came alone.
 --
 -- Those that are plain have been done when this begins (plain.lua). For the others, what is due is
--- settled once, and whether anybody waits is asked once: no part of a run lets time pass or joins
--- the line.
+-- settled once, because no part of a run lets time pass, and whether anybody waits is asked once,
+-- until one may have joined the line.
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    for each part: its verb, how many arguments it has, its arguments
 -- returns {answer, ...}: what each verb returns, or {failed, what the server said}; a part that
 --         fails leaves the others alone
-local VERBS = { acquire = acquire, release = release }
+local VERBS = { acquire = acquire, enqueue = enqueue, release = release }
 if pool then
   settle()
 end
 settle = function() end
+local serve_line = serve_waiters
 if redis.call('EXISTS', WAITERS) == 0 then
   serve_waiters = function()
     freed = {}
@@ -20,6 +21,9 @@ if redis.call('EXISTS', WAITERS) == 0 then
 end
 
 local function do_part(verb, arguments)
+  if verb == enqueue then
+    serve_waiters = serve_line
+  end
   local answer = verb(arguments)
   serve_waiters()
   return answer

@@ -16,7 +16,7 @@ do
   -- Those that look plain.
   local asks, releases = {}, {}
   for part, at in ipairs(starts) do
-    if ARGV[at] == 'acquire' then
+    if ARGV[at] ~= 'release' then
       local secret, key, purpose, ttl, session, request, digest, retried, selector, scopes, probe =
         read(ARGV[at + 2])
       if not (session or retried or selector or scopes or probe) then

@@ -7,7 +7,9 @@ use futures_util::{
     future::{join, join_all},
 };
 use telegate::{
-    pool::{LeaseId, Refusal, ReleaseOutcome, SessionName},
+    pool::{
+        Enqueued, LeaseId, Patience, Priority, Refusal, ReleaseOutcome, SessionName, Span, Ticket,
+    },
     store::{Error, Store as _},
 };
 
@@ -31,6 +33,14 @@ async fn broker(sessions: usize) -> Option<Broker> {
 }
 
 impl Broker {
+    /// Stands in line under a number.
+    async fn enqueue(&self, number: u64) -> Result<Enqueued, Error> {
+        let patience =
+            Patience { ticket: Ticket(number), wait: Span::minutes(1), priority: Priority::Normal };
+        let ask = want().ask(|| self.fresh_secret());
+        self.store.enqueue(&pool_name(POOL), ask, patience).await
+    }
+
     async fn lend_many(&self, count: usize) -> Vec<LeaseId> {
         let granted = join_all((0..count).map(|_| self.acquire())).await;
         let id = |grant| lease_id(&pool_name(POOL), &grant);
@@ -90,6 +100,51 @@ async fn a_session_with_trouble_is_lent_among_others_and_not_lost() {
     let released = join_all(again.iter().map(|lease| broker.release(lease))).await;
     assert!(released.iter().all(|it| matches!(it, Ok(ReleaseOutcome::Released))), "{released:?}");
     broker.all_are_free().await;
+}
+
+#[tokio::test]
+async fn calls_that_wait_share_runs_and_stand_in_the_order_of_their_coming() {
+    let Some(broker) = broker(3).await else { return };
+    let held = broker.lend().await;
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let lining_up = join_all((1..=5).map(|number| broker.enqueue(number)));
+    let (lined_up, released) = join(lining_up, broker.release(&held)).await;
+    assert_eq!(broker.count_of("evalsha"), 1);
+    assert_eq!(released.unwrap(), ReleaseOutcome::Released);
+    let mut lined_up = lined_up.into_iter().map(Result::unwrap);
+    let granted: Vec<_> = lined_up.by_ref().take(3).collect();
+    let [Enqueued::Granted(first), Enqueued::Granted(_), Enqueued::Granted(_)] = &granted[..]
+    else {
+        panic!("three are free, {granted:?}");
+    };
+    let place = |it| match it {
+        Enqueued::Waiting(place) => (place.position, place.waiters),
+        Enqueued::Granted(grant) => panic!("{grant:?} is lent twice"),
+    };
+    assert_eq!(lined_up.map(place).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+    // What is freed beside one that comes is handed to the first in the line.
+    let first = lease_id(&pool_name(POOL), first);
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let (last, released) = join(broker.enqueue(6), broker.release(&first)).await;
+    assert_eq!((broker.count_of("evalsha"), place(last.unwrap())), (1, (3, 3)));
+    assert_eq!(released.unwrap(), ReleaseOutcome::Released);
+    let waiters = broker.store.list_waiters(&pool_name(POOL), 0, 10).await.unwrap();
+    assert_eq!(waiters.iter().map(|waiter| waiter.seq).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[tokio::test]
+async fn whoever_joins_the_line_is_served_by_what_comes_in_the_same_run() {
+    let Some(broker) = broker(1).await else { return };
+    let (held, pool, ann) = (broker.lend().await, pool_name(POOL), key(ANN));
+    let error = flood("messages.search", 600);
+    broker.server.command(&["CONFIG", "RESETSTAT"]);
+    let giving_back = broker.store.release(&held, &ann, Span::ZERO, Some(&error));
+    let (place, released) = join(broker.enqueue(1), giving_back).await;
+    assert_eq!(broker.count_of("evalsha"), 1);
+    assert!(matches!(place.unwrap(), Enqueued::Waiting(_)));
+    assert_eq!(released.unwrap().0, ReleaseOutcome::Released);
+    assert_eq!(broker.store.list_waiters(&pool, 0, 10).await.unwrap().len(), 0);
+    assert_eq!(broker.store.status(&pool).await.unwrap().counts.leased, 1);
 }
 
 #[tokio::test]

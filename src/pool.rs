@@ -69,7 +69,7 @@ pub use settle::SETTLE_LIMIT;
 pub use status::{NextRelease, PoolCounts, PoolState, PoolStatus, Queue, ReleaseCause};
 pub use tally::{FLOODS_KEPT, FloodSlot, MAX_FLOODED, MethodFloods, floods_of};
 pub use time::{Span, Time};
-pub use trail::{Event, EventVerb, MAX_EVENTS, Mandate};
+pub use trail::{Event, EventVerb, MAX_EVENTS, Mandate, reasoned};
 pub use verdict::{Assessment, Report, Verdict, assess, judge};
 pub use waiter::{
     AGEING, Departure, Enqueued, HAND_OVER, MAX_LINES, News, Patience, Place, Priority,

@@ -135,11 +135,12 @@ pub trait Store: Send + Sync + 'static {
         pool: &PoolName,
         session: &SessionName,
         change: SessionChange,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView>;
 
-    /// Removes a session. Refuses: `PoolNotFound`, `SessionNotFound`, `InappropriateState`.
-    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()>;
+    /// Removes a session; the pool's trail tells why, if that is said. Refuses: `PoolNotFound`,
+    /// `SessionNotFound`, `InappropriateState`.
+    async fn remove(&self, pool: &PoolName, session: &SessionName, on: &Mandate) -> Result<()>;
 
     /// Reads a session. Refuses: `PoolNotFound`, `SessionNotFound`.
     async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView>;
@@ -239,7 +240,7 @@ pub trait Store: Send + Sync + 'static {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<Option<SessionView>>;
 
     /// Which session an Acquire would get. Leases nothing, and ignores what makes the ask safe to
@@ -265,7 +266,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         pool: &PoolName,
         session: &SessionName,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView>;
 
     /// Reads up to `most` running leases in the order in which they expire, from the first after

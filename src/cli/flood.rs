@@ -12,6 +12,7 @@ use telegate::{
 use super::{
     broker::Broker,
     failure::Failure,
+    pool::Why,
     print::{self, Output},
     session, status,
     telegram_error::scope,
@@ -58,6 +59,8 @@ pub(crate) struct ClearArgs {
     session: Option<String>,
     #[command(flatten)]
     what: What,
+    #[command(flatten)]
+    why: Why,
 }
 
 #[derive(clap::Args)]
@@ -222,7 +225,7 @@ fn table(rows: &[Row]) -> Result<(), Failure> {
 }
 
 async fn clear(client: &Client, args: ClearArgs, output: Output) -> Result<(), Failure> {
-    let ClearArgs { pool, session, what } = args;
+    let ClearArgs { pool, session, what, why: Why { detail } } = args;
     let wanted = match (what, &session) {
         (What { all: true, .. }, Some(session)) => {
             let request = GetSessionRequest { pool: pool.clone(), session: session.clone() };
@@ -245,6 +248,7 @@ async fn clear(client: &Client, args: ClearArgs, output: Output) -> Result<(), F
             session: session.clone().unwrap_or_default(),
             scope: what.into(),
             subject: subject.clone(),
+            detail: detail.clone(),
         };
         let cleared = client.clear_cool_down(request).await?;
         match output {

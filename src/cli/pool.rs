@@ -54,7 +54,7 @@ pub(crate) struct Deed {
 pub(crate) struct Why {
     /// Why; `telegate history` tells it.
     #[arg(long, default_value = "", hide_default_value = true)]
-    detail: String,
+    pub(crate) detail: String,
 }
 
 #[derive(clap::Args)]

@@ -10,6 +10,7 @@ use telegate::{
 use super::{
     broker::Broker,
     failure::{Exit, Failure},
+    pool::Why,
     print::{self, Output},
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct Args {
     /// The sessions.
     #[arg(required = true, value_name = "SESSION")]
     sessions: Vec<String>,
+    #[command(flatten)]
+    why: Why,
 }
 
 pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<ExitCode, Failure> {
@@ -28,7 +31,8 @@ pub(crate) async fn run(args: Args, broker: &Broker, output: Output) -> Result<E
     let mut restored = ListSessionsResponse::default();
     let mut code = ExitCode::SUCCESS;
     for session in args.sessions {
-        let request = RestoreSessionRequest { pool: args.pool.clone(), session: session.clone() };
+        let (pool, detail) = (args.pool.clone(), args.why.detail.clone());
+        let request = RestoreSessionRequest { pool, session: session.clone(), detail };
         match client.restore_session(request).await {
             Ok(answer) => {
                 if output == Output::Human {

@@ -15,6 +15,7 @@ use super::{
     broker::Broker,
     failure::Failure,
     flood,
+    pool::Why,
     print::{self, Output},
     status::PAGE,
 };
@@ -28,7 +29,7 @@ pub(crate) enum Word {
     /// Changes a session's labels, proxy, device profile or account, also while it is leased.
     Update(Box<update::Args>),
     /// Removes a session and its credential for good.
-    Remove(Name),
+    Remove(Removal),
 }
 
 #[derive(clap::Args)]
@@ -38,6 +39,14 @@ pub(crate) struct Name {
     pool: String,
     /// The session.
     session: String,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Removal {
+    #[command(flatten)]
+    name: Name,
+    #[command(flatten)]
+    why: Why,
 }
 
 #[derive(clap::Args)]
@@ -87,8 +96,9 @@ pub(crate) async fn run(word: Word, broker: &Broker, output: Output) -> Result<(
                 Output::Human => show(&answer.session.unwrap_or_default()),
             }
         }
-        Word::Remove(Name { pool, session }) => {
-            let request = RemoveSessionRequest { pool: pool.clone(), session: session.clone() };
+        Word::Remove(Removal { name: Name { pool, session }, why: Why { detail } }) => {
+            let request =
+                RemoveSessionRequest { pool: pool.clone(), session: session.clone(), detail };
             let answer = client.remove_session(request).await?;
             match output {
                 Output::Json => print::json(&answer),

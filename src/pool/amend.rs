@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Change, Credential, EventVerb, Fingerprint, KeyId, Labels, MAX_LABELS, Mandate, Policy,
-    PolicyChange, Pool, PoolName, Refusal, Session, SessionName, SessionRecord, SessionView, Time,
+    Change, Credential, EventVerb, Fingerprint, Labels, MAX_LABELS, Mandate, Policy, PolicyChange,
+    Pool, PoolName, Refusal, Session, SessionName, SessionRecord, SessionView, Time, reasoned,
 };
 
 /// What becomes of a value.
@@ -95,8 +95,7 @@ pub fn policy_changed(before: &Policy, after: &Policy, why: &str) -> String {
     let other = parts.into_iter().filter(|(_, before, after)| before != after);
     let told: Vec<_> =
         other.map(|(part, before, after)| format!("{part} {before} -> {after}")).collect();
-    let told = told.join(", ");
-    if why.is_empty() { told } else { format!("{told}: {why}") }
+    reasoned(&told.join(", "), why)
 }
 
 impl PolicyChange {
@@ -152,7 +151,7 @@ impl SessionChange {
     }
 }
 
-/// What of a session is another now, for its trail.
+/// What of a session is another now.
 #[must_use]
 pub fn changed(before: &SessionRecord, after: &SessionRecord) -> String {
     let parts = [
@@ -200,7 +199,7 @@ impl Pool {
         &mut self,
         name: &SessionName,
         change: SessionChange,
-        by: &KeyId,
+        on: &Mandate,
         now: Time,
     ) -> Result<SessionView, Refusal> {
         let record = change.fit(&self.record.name, &self.session(name)?.record)?;
@@ -210,12 +209,12 @@ impl Pool {
         if before != record {
             self.delist(&before);
             self.enlist(&record);
-            let detail = changed(&before, &record);
+            let what = reasoned(&changed(&before, &record), &on.detail);
             if let Some(session) = self.sessions.get_mut(name) {
                 session.record = record;
             }
             self.changes.push(Change::Session(name.clone()));
-            self.note(name, EventVerb::Update, Some(by), detail, now);
+            self.note(name, EventVerb::Update, Some(&on.by), what, now);
             // It may suit somebody now whom it did not suit before.
             self.put_up(name, &standing);
         }

@@ -3,9 +3,9 @@
 use std::ops::Bound;
 
 use super::{
-    Change, Credential, EndCause, EventVerb, Fingerprint, Invalidation, KeyId, Labels, Pool,
-    Refusal, Secrets, Session, SessionName, SessionRecord, SessionState, SessionView, Standing,
-    Time, trail::Trail,
+    Change, Credential, EndCause, EventVerb, Fingerprint, Invalidation, KeyId, Labels, Mandate,
+    Pool, Refusal, Secrets, Session, SessionName, SessionRecord, SessionState, SessionView,
+    Standing, Time, reasoned, trail::Trail,
 };
 
 /// A session to be added.
@@ -71,12 +71,18 @@ impl Pool {
         self.sessions.contains_key(name)
     }
 
-    /// Removes a session that nobody holds or may still be connected with.
+    /// Removes a session that nobody holds or may still be connected with. Its trail goes with it,
+    /// so the pool's tells why, if that was said.
     ///
     /// # Errors
     ///
     /// `SessionNotFound`, `InappropriateState`.
-    pub fn remove(&mut self, name: &SessionName, now: Time) -> Result<SessionRecord, Refusal> {
+    pub fn remove(
+        &mut self,
+        name: &SessionName,
+        on: &Mandate,
+        now: Time,
+    ) -> Result<SessionRecord, Refusal> {
         const WANTED: &[SessionState] = &[
             SessionState::Ready,
             SessionState::FloodWait,
@@ -101,6 +107,9 @@ impl Pool {
         let Some(session) = self.sessions.remove(name) else { return Err(self.no_session(name)) };
         self.delist(&session.record);
         self.changes.push(Change::Removed(name.clone()));
+        if !on.detail.is_empty() {
+            self.note_own(EventVerb::Remove, &on.by, reasoned(name.as_str(), &on.detail), now);
+        }
         Ok(session.record)
     }
 
@@ -203,7 +212,7 @@ impl Pool {
     pub fn restore(
         &mut self,
         name: &SessionName,
-        by: &KeyId,
+        on: &Mandate,
         now: Time,
     ) -> Result<SessionView, Refusal> {
         const WANTED: &[SessionState] = &[SessionState::Invalid, SessionState::Suspect];
@@ -224,7 +233,7 @@ impl Pool {
             standing.suspect = None;
             standing.cool_downs.retain(|entry| entry.until > now);
         });
-        self.note(name, EventVerb::Restore, Some(by), "", now);
+        self.note(name, EventVerb::Restore, Some(&on.by), on.detail.as_str(), now);
         self.settle_session(name, now);
         self.view(name, now)
     }

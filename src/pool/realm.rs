@@ -262,9 +262,10 @@ impl Realm {
         &mut self,
         pool: &PoolName,
         name: &SessionName,
+        on: &Mandate,
         now: Time,
     ) -> Result<(), Refusal> {
-        let record = self.pool(pool)?.remove(name, now)?;
+        let record = self.pool(pool)?.remove(name, on, now)?;
         self.holders.remove(&record.fingerprint);
         Ok(())
     }

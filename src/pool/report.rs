@@ -2,9 +2,10 @@
 
 use super::{
     Assessment, Change, CoolDown, Effect, EndCause, Escalation, EventVerb, Holder, InvalidReason,
-    Invalidation, KeyId, LeaseId, MAX_OF_ACCOUNT, Pool, Refusal, SessionName, SessionView,
+    Invalidation, KeyId, LeaseId, MAX_OF_ACCOUNT, Mandate, Pool, Refusal, SessionName, SessionView,
     Standing, Suspicion, Time,
     escalation::{Fired, Flood},
+    reasoned,
     verdict::{Action, Reach, Scope},
 };
 
@@ -114,11 +115,12 @@ impl Pool {
         &mut self,
         session: Option<&SessionName>,
         scope: &Scope,
-        by: &KeyId,
+        on: &Mandate,
         now: Time,
     ) -> Result<Option<SessionView>, Refusal> {
         self.settle(now);
         let key = scope.key();
+        let what = reasoned(&key, &on.detail);
         let is_it = |entry: &CoolDown| entry.scope.key() == key;
         let Some(name) = session else {
             let runs = self.record.brakes.iter().any(|brake| is_it(brake) && brake.until > now);
@@ -127,7 +129,7 @@ impl Pool {
                 self.changes.push(Change::Pool);
             }
             if runs {
-                self.note_own(EventVerb::ClearCoolDown, by, key, now);
+                self.note_own(EventVerb::ClearCoolDown, &on.by, what, now);
             }
             self.reconsider = true;
             return Ok(None);
@@ -136,7 +138,7 @@ impl Pool {
         self.settle_session(name, now);
         if self.session(name)?.standing.cool_downs.iter().any(is_it) {
             self.restand(name, |standing| standing.cool_downs.retain(|entry| !is_it(entry)));
-            self.note(name, EventVerb::ClearCoolDown, Some(by), key.as_str(), now);
+            self.note(name, EventVerb::ClearCoolDown, Some(&on.by), what, now);
             self.settle_session(name, now);
         }
         self.view(name, now).map(Some)

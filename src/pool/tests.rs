@@ -80,7 +80,9 @@ impl Stage {
                 said(self.realm.add(&name(), new, now), |_| String::new())
             }
             "remove" => {
-                said(self.realm.remove(&name(), &session(words[1]), now), |()| String::new())
+                said(self.realm.remove(&name(), &session(words[1]), &mandate(), now), |()| {
+                    String::new()
+                })
             }
             "acquire" => self.acquire(words[1], words[2], &options),
             "explain" => {
@@ -114,7 +116,7 @@ impl Stage {
                 said(self.pool().invalidate(&session(words[1]), why, now), |view| reason(&view))
             }
             "restore" => {
-                said(self.pool().restore(&session(words[1]), &KeyId::new("op"), now), |v| state(&v))
+                said(self.pool().restore(&session(words[1]), &mandate(), now), |v| state(&v))
             }
             "session" => said(self.pool().get(&session(words[1]), now), |v| state(&v)),
             "pause" => self.mode(PoolMode::Paused),

@@ -27,7 +27,7 @@ pub struct Event {
     pub detail: String,
 }
 
-/// On whose word something is done to a pool, and why.
+/// On whose word something is done to a pool or a session, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mandate {
     /// The key that does it.
@@ -68,6 +68,14 @@ pub enum EventVerb {
     Drain,
     /// The pool was deleted.
     Delete,
+    /// One of the pool's sessions was removed, and why was said.
+    Remove,
+}
+
+/// What was done, and why if that was said.
+#[must_use]
+pub fn reasoned(what: &str, why: &str) -> String {
+    if why.is_empty() { what.to_owned() } else { format!("{what}: {why}") }
 }
 
 impl EventVerb {
@@ -89,6 +97,7 @@ impl EventVerb {
             Self::Resume => "resume",
             Self::Drain => "drain",
             Self::Delete => "delete",
+            Self::Remove => "remove",
         }
     }
 }
@@ -97,12 +106,7 @@ impl Invalidation {
     /// The reason and the detail in one.
     #[must_use]
     pub fn summary(&self) -> String {
-        let reason = self.reason.name();
-        if self.detail.is_empty() {
-            reason.to_owned()
-        } else {
-            format!("{reason}: {}", self.detail)
-        }
+        reasoned(self.reason.name(), &self.detail)
     }
 }
 

@@ -12,7 +12,7 @@ mod secret;
 mod upkeep;
 
 pub(super) use self::{
-    amend::{UpdateSession, pool_deed, update_pool, update_session},
+    amend::{UpdateSession, pool_deed, session_deed, update_pool, update_session},
     ask::{
         Acquire, Invalidate, ListEvents, Release, Target, acquire, add_session, create_pool,
         invalidate, list_events, list_pools, list_sessions, list_waiters, pool, release, renew,

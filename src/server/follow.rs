@@ -111,6 +111,7 @@ async fn read(store: &Arc<dyn Store>, folder: &SyncFolder) -> Result<Report, Sto
         effect: Effect::Real,
         emptying: Emptying::Refused,
         strangers: Strangers::Left,
+        on: Mandate { by: KeyId::new(FOLLOWER), detail: String::new() },
     };
     let mut sync = Sync::begin(store, &sees, order).await?;
     loop {

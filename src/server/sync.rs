@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{
     pool::{
-        Credential, Edit, Fingerprint, NewSession, PoolName, Refusal, SessionChange, SessionName,
-        SessionRecord, SessionState, SessionView, changed,
+        Credential, Edit, Fingerprint, Mandate, NewSession, PoolName, Refusal, SessionChange,
+        SessionName, SessionRecord, SessionState, SessionView, changed,
     },
     proto::v1::{DeviceProfile, ImportOutcome, ImportRow},
     store::{self, Store},
@@ -45,6 +45,8 @@ pub(super) struct Order {
     pub(super) effect: Effect,
     pub(super) emptying: Emptying,
     pub(super) strangers: Strangers,
+    /// On whose word.
+    pub(super) on: Mandate,
 }
 
 /// Whether anything is changed.
@@ -245,7 +247,7 @@ impl<'a> Sync<'a> {
             self.report.unchanged += 1;
             return Ok(());
         }
-        let (pool, before, by) = (&self.order.pool, &held.record, session.by.clone());
+        let (pool, before, on) = (&self.order.pool, &held.record, &self.order.on);
         let change = difference(before, session);
         let after = match change.clone().fit(pool, before) {
             Ok(after) => after,
@@ -266,7 +268,7 @@ impl<'a> Sync<'a> {
             odd => format!("{odd}; changed: {what}"),
         };
         if self.order.effect == Effect::Real {
-            match self.store.update_session(pool, &before.name, change, &by).await {
+            match self.store.update_session(pool, &before.name, change, on).await {
                 Ok(_) => {}
                 Err(store::Error::Refused(refusal)) => intake::refuse(
                     &mut row,
@@ -341,7 +343,7 @@ impl<'a> Sync<'a> {
             let is_in_use = matches!(state, SessionState::Leased | SessionState::Resting);
             return Ok(is_in_use.then_some(state));
         }
-        match self.store.remove(&self.order.pool, &view.record.name).await {
+        match self.store.remove(&self.order.pool, &view.record.name, &self.order.on).await {
             Ok(()) => Ok(None),
             Err(store::Error::Refused(refusal)) => match *refusal {
                 Refusal::SessionNotFound { .. } => Ok(None),

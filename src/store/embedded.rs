@@ -205,13 +205,13 @@ impl Store for EmbeddedStore {
         pool: &PoolName,
         session: &SessionName,
         change: SessionChange,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        self.in_pool(pool, |pool, now| pool.update_session(session, change, by, now)).await
+        self.in_pool(pool, |pool, now| pool.update_session(session, change, on, now)).await
     }
 
-    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
-        self.deed(|realm, now| realm.remove(pool, session, now)).await
+    async fn remove(&self, pool: &PoolName, session: &SessionName, on: &Mandate) -> Result<()> {
+        self.deed(|realm, now| realm.remove(pool, session, on, now)).await
     }
 
     async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
@@ -313,9 +313,9 @@ impl Store for EmbeddedStore {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<Option<SessionView>> {
-        self.in_pool(pool, |pool, now| pool.clear_cool_down(session, scope, by, now)).await
+        self.in_pool(pool, |pool, now| pool.clear_cool_down(session, scope, on, now)).await
     }
 
     async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
@@ -345,9 +345,9 @@ impl Store for EmbeddedStore {
         &self,
         pool: &PoolName,
         session: &SessionName,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        self.in_pool(pool, |pool, now| pool.restore(session, by, now)).await
+        self.in_pool(pool, |pool, now| pool.restore(session, on, now)).await
     }
 
     async fn list_leases(

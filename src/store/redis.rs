@@ -177,13 +177,13 @@ impl Store for RedisStore {
         pool: &PoolName,
         session: &SessionName,
         change: SessionChange,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        self.inner.update_session(pool, session, &change, by).await
+        self.inner.update_session(pool, session, &change, on).await
     }
 
-    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
-        self.inner.remove(pool, session).await
+    async fn remove(&self, pool: &PoolName, session: &SessionName, on: &Mandate) -> Result<()> {
+        self.inner.remove(pool, session, on).await
     }
 
     async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
@@ -352,13 +352,13 @@ impl Store for RedisStore {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<Option<SessionView>> {
         let call = self
             .call(Verb::ClearCoolDown, pool)
             .with(session.map_or("", SessionName::as_str))
             .with(scope.key())
-            .with(by.as_str());
+            .on(on);
         let reply = self.run(call).await?;
         match session {
             Some(session) => reply.session_view(About::session(pool, session)).map(Some),
@@ -393,10 +393,10 @@ impl Store for RedisStore {
         &self,
         pool: &PoolName,
         session: &SessionName,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
         let mut patience = self.inner.link.patience();
-        let call = self.call(Verb::Restore, pool).with(session.as_str()).with(by.as_str());
+        let call = self.call(Verb::Restore, pool).with(session.as_str()).on(on);
         let reply = self.inner.link.run(&call, &mut patience).await?;
         if reply.is("inappropriate_state") && patience.in_doubt() {
             // Taken for the doing of an attempt whose reply was lost.

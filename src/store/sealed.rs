@@ -261,10 +261,10 @@ impl Store for SealedStore {
         pool: &PoolName,
         session: &SessionName,
         change: SessionChange,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
         let change = self.seal_change(pool, session, change).await?;
-        Ok(self.show_one(pool, self.inner.update_session(pool, session, change, by).await?))
+        Ok(self.show_one(pool, self.inner.update_session(pool, session, change, on).await?))
     }
 
     async fn history(
@@ -290,8 +290,8 @@ impl Store for SealedStore {
         self.inner.revoke_leases(pool, which).await
     }
 
-    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
-        self.inner.remove(pool, session).await
+    async fn remove(&self, pool: &PoolName, session: &SessionName, on: &Mandate) -> Result<()> {
+        self.inner.remove(pool, session, on).await
     }
 
     async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
@@ -396,9 +396,9 @@ impl Store for SealedStore {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<Option<SessionView>> {
-        let view = self.inner.clear_cool_down(pool, session, scope, by).await?;
+        let view = self.inner.clear_cool_down(pool, session, scope, on).await?;
         Ok(view.map(|view| self.show_one(pool, view)))
     }
 
@@ -423,9 +423,9 @@ impl Store for SealedStore {
         &self,
         pool: &PoolName,
         session: &SessionName,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        Ok(self.show_one(pool, self.inner.restore(pool, session, by).await?))
+        Ok(self.show_one(pool, self.inner.restore(pool, session, on).await?))
     }
 
     async fn renew_all(

@@ -121,7 +121,8 @@ async fn update_session(
 ) -> Result<v1::Session, Status> {
     let session = v1::Session { pool: "demo".into(), name: "+49151".into(), ..session };
     let update_mask = if paths.is_empty() { None } else { Some(mask(paths)) };
-    let request = v1::UpdateSessionRequest { session: Some(session), update_mask };
+    let request =
+        v1::UpdateSessionRequest { session: Some(session), update_mask, detail: String::new() };
     Ok(broker.admin().update_session(request).await?.into_inner().session.unwrap())
 }
 
@@ -192,6 +193,79 @@ async fn a_change_of_a_session_that_would_not_do_is_refused_by_its_path() {
     let paths: Vec<_> = paths.iter().map(String::as_str).collect();
     let status = update_session(&broker, wish, &paths).await.unwrap_err();
     assert_eq!(violations(&status), ["session.labels: would be 33; they may be at most 32"]);
+}
+
+#[tokio::test]
+async fn why_something_was_done_to_a_session_is_kept_and_bounded() {
+    let broker = Broker::start().await;
+    broker.fill("demo", &["alice", "bob"]).await;
+    let admin = broker.admin();
+    let (pool, session) = ("demo".to_owned(), "alice".to_owned());
+    let update = async |detail: &str| {
+        let session = v1::Session {
+            pool: pool.clone(),
+            name: session.clone(),
+            account_id: Some(7),
+            ..v1::Session::default()
+        };
+        let (session, detail) = (Some(session), detail.to_owned());
+        let request = v1::UpdateSessionRequest { session, update_mask: None, detail };
+        admin.clone().update_session(request).await.map(drop)
+    };
+    let clear = async |detail: &str| {
+        let request = v1::ClearCoolDownRequest {
+            pool: pool.clone(),
+            session: session.clone(),
+            scope: v1::CoolDownScope::Session.into(),
+            subject: String::new(),
+            detail: detail.to_owned(),
+        };
+        admin.clone().clear_cool_down(request).await.map(drop)
+    };
+    let restore = async |detail: &str| {
+        let (pool, session, detail) = (pool.clone(), session.clone(), detail.to_owned());
+        let request = v1::RestoreSessionRequest { pool, session, detail };
+        admin.clone().restore_session(request).await.map(drop)
+    };
+    let remove = async |detail: &str| {
+        let (pool, detail) = (pool.clone(), detail.to_owned());
+        let request = v1::RemoveSessionRequest { pool, session: "bob".into(), detail };
+        admin.clone().remove_session(request).await.map(drop)
+    };
+    let long = "w".repeat(257);
+    for refused in [update(&long).await, clear(&long).await, restore(&long).await] {
+        let said = violations(&refused.unwrap_err());
+        assert_eq!(said, ["detail: is 257 bytes long; it may be at most 256"]);
+    }
+    assert_eq!(violations(&remove(&long).await.unwrap_err()).len(), 1);
+
+    update("it was sold").await.unwrap();
+    let target = v1::SessionRef { pool: pool.clone(), session: session.clone() };
+    let target = Some(v1::invalidate_request::Target::Session(target));
+    let request = v1::InvalidateRequest { target, ..v1::InvalidateRequest::default() };
+    broker.pool().invalidate(request).await.unwrap();
+    restore(&long[..256]).await.unwrap();
+    clear("nothing cools down").await.unwrap();
+    remove("moved to another pool").await.unwrap();
+    let told = async |session: &str| -> Vec<(String, String)> {
+        let (pool, session) = (pool.clone(), session.to_owned());
+        let request = v1::ListSessionEventsRequest {
+            pool,
+            session,
+            ..v1::ListSessionEventsRequest::default()
+        };
+        let events = admin.clone().list_session_events(request).await.unwrap().into_inner().events;
+        events.into_iter().map(|event| (event.verb, event.detail)).collect()
+    };
+    let event = |verb: &str, detail: &str| (verb.to_owned(), detail.to_owned());
+    let wanted = [
+        event("restore", &long[..256]),
+        event("invalidate", "OPERATOR"),
+        event("update", "account_id: it was sold"),
+        event("add", ""),
+    ];
+    assert_eq!(told("alice").await, wanted);
+    assert_eq!(told("").await[0], event("remove", "bob: moved to another pool"));
 }
 
 #[tokio::test]

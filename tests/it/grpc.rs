@@ -163,10 +163,18 @@ async fn an_admin_reads_all_but_the_secrets() {
     let out = broker.pool().invalidate(request).await.unwrap().into_inner().session.unwrap();
     assert_eq!(out.invalidation.unwrap().reason(), v1::InvalidReason::Operator);
     assert_eq!(list(String::new(), "", &[v1::SessionState::Invalid]).await.0, "bob");
-    let request = v1::RestoreSessionRequest { pool: pool.clone(), session: "bob".into() };
+    let request = v1::RestoreSessionRequest {
+        pool: pool.clone(),
+        session: "bob".into(),
+        detail: String::new(),
+    };
     let back = broker.admin().restore_session(request).await.unwrap().into_inner();
     assert_eq!(back.session.unwrap().state(), v1::SessionState::Ready);
-    let request = v1::RemoveSessionRequest { pool: pool.clone(), session: "bob".into() };
+    let request = v1::RemoveSessionRequest {
+        pool: pool.clone(),
+        session: "bob".into(),
+        detail: String::new(),
+    };
     broker.admin().remove_session(request).await.unwrap();
     assert_eq!(broker.free("demo").await, 3);
 

@@ -330,7 +330,7 @@ async fn a_credential_that_many_add_and_remove_at_once_is_in_one_session_at_most
             }
             assert!(holders <= 2, "the credential is in {holders} sessions");
             if (worker + round).is_multiple_of(3) {
-                let _ = broker.store.remove(pool, &name(adds)).await;
+                let _ = broker.store.remove(pool, &name(adds), &mandate()).await;
             }
         }
     };
@@ -422,7 +422,11 @@ async fn a_session_that_was_removed_is_not_taken_for_lost() {
     let Some(mut broker) = Broker::start(Keeps::Everything, &["a", "b"]).await else { return };
     let lease = broker.lend().await;
     broker.release(&lease).await.expect("it lives");
-    broker.store.remove(&pool_name(POOL), &lease.session).await.expect("nobody holds it");
+    broker
+        .store
+        .remove(&pool_name(POOL), &lease.session, &mandate())
+        .await
+        .expect("nobody holds it");
     broker.server.stop();
     assert!(broker.server.start_again());
     eventually("the store answers again", RECOVERS_WITHIN, async || {

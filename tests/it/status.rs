@@ -195,7 +195,11 @@ async fn leases_and_sessions_that_are_not_as_the_caller_thinks() {
     let other = v1::AcquireRequest { purpose: "other".into(), ..request };
     assert_snapshot!("request_id_reused", refused(&broker, other).await);
     let (pool, session) = ("demo".to_owned(), "alice".to_owned());
-    let request = v1::RestoreSessionRequest { pool: pool.clone(), session: session.clone() };
+    let request = v1::RestoreSessionRequest {
+        pool: pool.clone(),
+        session: session.clone(),
+        detail: String::new(),
+    };
     let status = broker.admin().restore_session(request).await.unwrap_err();
     assert_snapshot!("inappropriate_state", seen(&status));
 
@@ -238,7 +242,11 @@ async fn a_broken_world() {
     let flood = Refusal::PoolFloodWait { pool, counts, next, queue: Queue::default() };
     assert_snapshot!("pool_flood_wait", fail(flood.into()).await);
 
-    let request = v1::RemoveSessionRequest { pool: "demo".into(), session: "panic".into() };
+    let request = v1::RemoveSessionRequest {
+        pool: "demo".into(),
+        session: "panic".into(),
+        detail: String::new(),
+    };
     let status = broker.admin().remove_session(request).await.unwrap_err();
     assert_snapshot!("internal_panic", seen(&status));
     assert_eq!(broker.free("demo").await, 1, "it serves on after a panic");

@@ -169,14 +169,14 @@ impl Store for Unruly {
         pool: &PoolName,
         session: &SessionName,
         change: SessionChange,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        self.inner.update_session(pool, session, change, by).await
+        self.inner.update_session(pool, session, change, on).await
     }
 
-    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
+    async fn remove(&self, pool: &PoolName, session: &SessionName, on: &Mandate) -> Result<()> {
         assert_ne!(session.as_str(), "panic", "a test asked for it");
-        self.inner.remove(pool, session).await
+        self.inner.remove(pool, session, on).await
     }
 
     async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
@@ -289,9 +289,9 @@ impl Store for Unruly {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<Option<SessionView>> {
-        self.inner.clear_cool_down(pool, session, scope, by).await
+        self.inner.clear_cool_down(pool, session, scope, on).await
     }
 
     async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
@@ -315,9 +315,9 @@ impl Store for Unruly {
         &self,
         pool: &PoolName,
         session: &SessionName,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        self.inner.restore(pool, session, by).await
+        self.inner.restore(pool, session, on).await
     }
 
     async fn list_leases(

@@ -208,7 +208,8 @@ async fn who_waits_for_a_pool_that_is_deleted_is_told() {
         ..v1::InvalidateRequest::default()
     };
     clients[0].invalidate(request).await.expect("it is held");
-    let request = v1::RemoveSessionRequest { pool: "p".into(), session: held.session };
+    let request =
+        v1::RemoveSessionRequest { pool: "p".into(), session: held.session, detail: String::new() };
     eventually("the session is removed", WITHIN, async || {
         clients[0].remove_session(request.clone()).await.ok()
     })

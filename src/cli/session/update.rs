@@ -8,7 +8,7 @@ use telegate::{
     proto::v1::{DeviceProfile, Session, UpdateSessionRequest, UpdateSessionResponse},
 };
 
-use crate::cli::{failure::Failure, import::label};
+use crate::cli::{failure::Failure, import::label, pool::Why};
 
 #[derive(clap::Args)]
 #[command(group(clap::ArgGroup::new("change").required(true).multiple(true).args([
@@ -57,6 +57,8 @@ pub(crate) struct Args {
     /// For example "android".
     #[arg(long, value_name = "NAME")]
     lang_pack: Option<String>,
+    #[command(flatten)]
+    why: Why,
 }
 
 pub(crate) async fn update(client: &Client, args: Args) -> Result<UpdateSessionResponse, Failure> {
@@ -100,6 +102,10 @@ impl Args {
             device: Some(device),
             ..Session::default()
         };
-        UpdateSessionRequest { session: Some(session), update_mask: Some(FieldMask { paths }) }
+        UpdateSessionRequest {
+            session: Some(session),
+            update_mask: Some(FieldMask { paths }),
+            detail: self.why.detail,
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::failure::Failure;
 /// What is told to the holder of a lease that is ended here.
 const DETAIL: &str = "revoked by an operator at `telegate top`";
 
-/// What a pool's history says of what is done here.
+/// What the history of a pool or a session says of what is done here.
 const AT_TOP: &str = "at `telegate top`";
 
 /// Something to do.
@@ -57,7 +57,8 @@ impl Order {
             }
             Self::Restore { pool, session } => {
                 let said = format!("{session} is back");
-                let request = RestoreSessionRequest { pool, session };
+                let detail = AT_TOP.to_owned();
+                let request = RestoreSessionRequest { pool, session, detail };
                 client.restore_session(request).await.map(|_| said)
             }
             Self::Revoke { pool, session } => {

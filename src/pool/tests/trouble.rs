@@ -73,12 +73,8 @@ impl Stage {
             }
             "clear" => {
                 let name = Some(words[1]).filter(|name| *name != "pool").map(session);
-                let cleared = self.pool().clear_cool_down(
-                    name.as_ref(),
-                    &scope(words[2]),
-                    &KeyId::new("op"),
-                    now,
-                );
+                let cleared =
+                    self.pool().clear_cool_down(name.as_ref(), &scope(words[2]), &mandate(), now);
                 said(cleared, |view| view.map_or(String::new(), |view| cools(&view)))
             }
             "cools" => said(self.pool().get(&session(words[1]), now), |view| cools(&view)),

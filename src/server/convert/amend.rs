@@ -40,7 +40,7 @@ const DEVICE_FIELDS: [&str; 8] = [
     "system_lang_code",
     "lang_pack",
 ];
-/// The longest reason for what is done to a pool, in bytes.
+/// The longest reason for what is done to a pool or a session, in bytes.
 const MAX_DETAIL: usize = 256;
 /// What of a session can be changed.
 const SESSION_FIELDS: &str = "labels, labels.KEY, proxy, device, device.FIELD, account_id";
@@ -108,7 +108,22 @@ pub(in crate::server) fn pool_deed(
     Ok((check.end(pool)?, on))
 }
 
-/// On whose word something is done to a pool, and why.
+/// Checks a request that does something to a session.
+pub(in crate::server) fn session_deed(
+    pool: &str,
+    session: &str,
+    detail: &str,
+    by: KeyId,
+) -> Result<(PoolName, SessionName, Mandate), Fault> {
+    let mut check = Check::default();
+    let pool = check.pool("pool", pool);
+    let session = check.session("session", session);
+    let on = mandate(&mut check, detail, by);
+    let (pool, session) = check.end(pool.zip(session))?;
+    Ok((pool, session, on))
+}
+
+/// On whose word something is done, and why.
 pub(super) fn mandate(check: &mut Check, detail: &str, by: KeyId) -> Mandate {
     check.at_most("detail", detail, MAX_DETAIL);
     Mandate { by, detail: detail.to_owned() }
@@ -141,6 +156,8 @@ pub(in crate::server) struct UpdateSession {
     pub(in crate::server) change: SessionChange,
     /// The new parts of its device profile, where the others stay.
     pub(in crate::server) parts: Option<DeviceParts>,
+    /// On whose word, and why.
+    pub(in crate::server) on: Mandate,
 }
 
 /// Some parts of a device profile.
@@ -153,6 +170,7 @@ pub(in crate::server) struct DeviceParts {
 /// Checks an `UpdateSession`.
 pub(in crate::server) fn update_session(
     request: &v1::UpdateSessionRequest,
+    by: KeyId,
 ) -> Result<UpdateSession, Fault> {
     let mut check = Check::default();
     let wanted = request.session.clone().unwrap_or_default();
@@ -172,12 +190,13 @@ pub(in crate::server) fn update_session(
     } else {
         named(&mut check, mask, &wanted, &all)
     };
+    let on = mandate(&mut check, &request.detail, by);
     let (pool, session) = check.end(pool.zip(session))?;
     // Where the whole profile is named too, it has its parts.
     let parts = !fields.is_empty() && change.device == Edit::Keep;
     let values = wanted.device.unwrap_or_default();
     let parts = parts.then_some(DeviceParts { fields, values });
-    Ok(UpdateSession { pool, session, change, parts })
+    Ok(UpdateSession { pool, session, change, parts, on })
 }
 
 /// Everything that can be changed, as the request has it.

@@ -3,13 +3,15 @@
 use pbjson_types::Timestamp;
 
 use super::{
-    Check, quote,
+    Check,
+    amend::mandate,
+    quote,
     reply::{session_state, timestamp},
 };
 use crate::{
     pool::{
-        Assessment, CoolDown, Effect, LeaseId, MethodFloods, PoolName, Report, SessionName, Span,
-        Time,
+        Assessment, CoolDown, Effect, KeyId, LeaseId, Mandate, MethodFloods, PoolName, Report,
+        SessionName, Span, Time,
         verdict::{Action, Capability, OtherSession, Scope, method_key},
     },
     proto::v1,
@@ -45,11 +47,14 @@ pub(in crate::server) struct ClearCoolDown {
     pub(in crate::server) session: Option<SessionName>,
     /// What is to be open again.
     pub(in crate::server) scope: Scope,
+    /// On whose word, and why.
+    pub(in crate::server) on: Mandate,
 }
 
 /// Checks a `ClearCoolDown`.
 pub(in crate::server) fn clear_cool_down(
     request: &v1::ClearCoolDownRequest,
+    by: KeyId,
 ) -> Result<ClearCoolDown, Fault> {
     use v1::CoolDownScope as Wire;
     let mut check = Check::default();
@@ -85,8 +90,9 @@ pub(in crate::server) fn clear_cool_down(
         }
         Wire::Capability => check.capability(subject).map(Scope::Capability),
     });
+    let on = mandate(&mut check, &request.detail, by);
     let (pool, scope) = check.end(pool.zip(scope))?;
-    Ok(ClearCoolDown { pool, session, scope })
+    Ok(ClearCoolDown { pool, session, scope, on })
 }
 
 impl Check {

@@ -287,12 +287,14 @@ fn methods_and_peers_of_an_acquire_are_plain_text() {
 fn a_cool_down_is_cleared_by_its_scope_and_subject() {
     use v1::CoolDownScope as Wire;
     let ask = |session: &str, scope: Wire, subject: &str| {
-        clear_cool_down(&v1::ClearCoolDownRequest {
+        let request = v1::ClearCoolDownRequest {
             pool: "demo".into(),
             session: session.into(),
             scope: scope.into(),
             subject: subject.into(),
-        })
+            detail: String::new(),
+        };
+        clear_cool_down(&request, KeyId::new("k"))
     };
     for (session, wire, subject, scope) in [
         ("a", Wire::Session, "", Scope::Session),

@@ -214,13 +214,14 @@ impl AdminService {
         caller: Caller,
         request: v1::UpdateSessionRequest,
     ) -> Result<v1::UpdateSessionResponse, Fault> {
-        let UpdateSession { pool, session, mut change, parts } = convert::update_session(&request)?;
+        let UpdateSession { pool, session, mut change, parts, on } =
+            convert::update_session(&request, caller.key())?;
         caller.enter(&pool)?;
         if let Some(parts) = parts {
             let kept = self.store.get_session(&pool, &session).await?.record.device;
             change.device = Edit::Set(parts.put_into(kept.as_ref())?);
         }
-        let view = self.store.update_session(&pool, &session, change, &caller.key()).await?;
+        let view = self.store.update_session(&pool, &session, change, &on).await?;
         let session = convert::session(&pool, &view, caller.audience());
         Ok(v1::UpdateSessionResponse { session: Some(session) })
     }
@@ -230,9 +231,10 @@ impl AdminService {
         caller: Caller,
         request: v1::RemoveSessionRequest,
     ) -> Result<v1::RemoveSessionResponse, Fault> {
-        let (pool, session) = convert::session_ref(&request.pool, &request.session)?;
+        let v1::RemoveSessionRequest { pool, session, detail } = request;
+        let (pool, session, on) = convert::session_deed(&pool, &session, &detail, caller.key())?;
         caller.enter(&pool)?;
-        self.store.remove(&pool, &session).await?;
+        self.store.remove(&pool, &session, &on).await?;
         Ok(v1::RemoveSessionResponse {})
     }
 
@@ -241,9 +243,10 @@ impl AdminService {
         caller: Caller,
         request: v1::RestoreSessionRequest,
     ) -> Result<v1::RestoreSessionResponse, Fault> {
-        let (pool, session) = convert::session_ref(&request.pool, &request.session)?;
+        let v1::RestoreSessionRequest { pool, session, detail } = request;
+        let (pool, session, on) = convert::session_deed(&pool, &session, &detail, caller.key())?;
         caller.enter(&pool)?;
-        let view = self.store.restore(&pool, &session, &caller.key()).await?;
+        let view = self.store.restore(&pool, &session, &on).await?;
         let session = convert::session(&pool, &view, caller.audience());
         Ok(v1::RestoreSessionResponse { session: Some(session) })
     }

@@ -16,10 +16,10 @@ impl AdminService {
         caller: Caller,
         request: v1::ClearCoolDownRequest,
     ) -> Result<v1::ClearCoolDownResponse, Fault> {
-        let ClearCoolDown { pool, session, scope } = convert::clear_cool_down(&request)?;
+        let ClearCoolDown { pool, session, scope, on } =
+            convert::clear_cool_down(&request, caller.key())?;
         caller.enter(&pool)?;
-        let view =
-            self.store.clear_cool_down(&pool, session.as_ref(), &scope, &caller.key()).await?;
+        let view = self.store.clear_cool_down(&pool, session.as_ref(), &scope, &on).await?;
         let session = view.map(|view| convert::session(&pool, &view, caller.audience()));
         Ok(v1::ClearCoolDownResponse { session })
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tonic::Streaming;
 
 use crate::{
-    pool::{KeyId, LABEL_VALUE_RULE, PoolName, is_label_value},
+    pool::{KeyId, LABEL_VALUE_RULE, Mandate, PoolName, is_label_value},
     proto::v1::{self, ImportRow, sync_sessions_request::Part},
     server::{
         call::Caller,
@@ -32,7 +32,7 @@ pub(super) async fn sync(
     let Some(Part::Header(header)) = next(&mut sent).await? else {
         return Err(invalid("header", "is required in the first message"));
     };
-    let order = order(header)?;
+    let order = order(header, caller.key())?;
     caller.enter(&order.pool)?;
     let pool = order.pool.clone();
     let sees = |pool: &PoolName| caller.principal.may_use(pool);
@@ -53,7 +53,7 @@ pub(super) async fn sync(
     Ok(v1::SyncSessionsResponse { rows: report.rows, unchanged: report.unchanged })
 }
 
-fn order(header: v1::SyncHeader) -> Result<Order, Fault> {
+fn order(header: v1::SyncHeader, by: KeyId) -> Result<Order, Fault> {
     let v1::SyncHeader { pool, source, dry_run, allow_empty, adopt } = header;
     let pool = convert::pool(&pool)?;
     if !is_label_value(&source) {
@@ -66,6 +66,7 @@ fn order(header: v1::SyncHeader) -> Result<Order, Fault> {
         effect: if dry_run { Effect::Told } else { Effect::Real },
         emptying: if allow_empty { Emptying::Allowed } else { Emptying::Refused },
         strangers: if adopt { Strangers::Adopted } else { Strangers::Left },
+        on: Mandate { by, detail: String::new() },
     })
 }
 

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     pool::{
-        KeyId, Mandate, PolicyChange, PoolName, PoolView, SessionChange, SessionName, SessionView,
-        changed, policy_changed,
+        Mandate, PolicyChange, PoolName, PoolView, SessionChange, SessionName, SessionView,
+        changed, policy_changed, reasoned,
     },
     store::{Error, Result},
 };
@@ -55,7 +55,7 @@ impl Inner {
         pool: &PoolName,
         session: &SessionName,
         change: &SessionChange,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
         let about = About::session(pool, session);
         let mut patience = self.link.patience();
@@ -68,7 +68,7 @@ impl Inner {
                 .with(record.as_slice())
                 .with(labels.as_str())
                 .with(account.as_str())
-                .with(by.as_str())
+                .with(on.by.as_str())
                 .with(what.as_str());
             let mut reply = self.link.run(&call, &mut patience).await?;
             if !reply.is("stale") {
@@ -79,7 +79,7 @@ impl Inner {
             record = if made == known { Vec::new() } else { pack(&made) };
             labels = label_lines(&made.labels);
             account = made.account_id.map(|id| id.to_string()).unwrap_or_default();
-            what = changed(&known, &made);
+            what = reasoned(&changed(&known, &made), &on.detail);
             digest = seen;
         }
         Err(unsettled())

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     pool::{
-        Fingerprint, NewSession, PoolName, Secrets, SessionName, SessionRecord, SessionState,
-        SessionView, Time,
+        Fingerprint, Mandate, NewSession, PoolName, Secrets, SessionName, SessionRecord,
+        SessionState, SessionView, Time,
     },
     store::{Error, Result},
 };
@@ -114,14 +114,19 @@ impl Inner {
         Err(Error::Unavailable("the claim on a credential grew old again and again".to_owned()))
     }
 
-    pub(super) async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
+    pub(super) async fn remove(
+        &self,
+        pool: &PoolName,
+        session: &SessionName,
+        on: &Mandate,
+    ) -> Result<()> {
         let about = About { wanted: REMOVABLE, ..About::session(pool, session) };
         let mut patience = self.link.patience();
         // Asked before, so that the claim is known even where the reply that tells it is lost.
         let (fingerprint, name) = self.credential(pool, session, &mut patience).await?;
         let there_was_one = !name.is_empty();
         let mut patience = patience.without_doubt();
-        let call = Call::new(Verb::Remove, self.keys.pool(pool)).with(session.as_str());
+        let call = Call::new(Verb::Remove, self.keys.pool(pool)).with(session.as_str()).on(on);
         let reply = self.link.run(&call, &mut patience).await?;
         let (fingerprint, name) =
             if patience.in_doubt() && there_was_one && reply.is("session_not_found") {

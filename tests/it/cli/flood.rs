@@ -67,9 +67,11 @@ async fn an_error_is_reported_shown_asked_about_and_cleared() {
 
     let clear = "flood clear --pool work --session ann";
     assert_eq!(
-        broker.call(&format!("{clear} --peer channel:1")).done(),
+        broker.call(&format!("{clear} --peer channel:1 --detail enough")).done(),
         "PEER channel:1 is open\n"
     );
+    let told = broker.call("history ann --pool work").done();
+    assert!(told.contains("peer:channel:1: enough"), "{told}");
     assert_eq!(
         broker.call(&format!("{clear} --all")).done(),
         "METHOD messages.getHistory is open\nMETHOD messages.search is open\n"

@@ -389,7 +389,11 @@ async fn life(mut world: World, in_store: impl Fn(&World)) {
 async fn live_again(world: &mut World, broker: &Broker) {
     let worker = world.client(broker, &world.worker).await;
     let admin = world.client(broker, &world.admin).await;
-    let removed = v1::RestoreSessionRequest { pool: "work".into(), session: "bob".into() };
+    let removed = v1::RestoreSessionRequest {
+        pool: "work".into(),
+        session: "bob".into(),
+        detail: String::new(),
+    };
     admin.restore_session(removed).await.unwrap();
     let busy = worker.acquire(ask("alice", CredentialForm::Raw)).await;
     world.refused(busy, "POOL_BUSY");

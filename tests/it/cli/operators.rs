@@ -90,16 +90,18 @@ async fn the_history_of_a_session_is_shown() {
     let broker = Broker::start().await;
     broker.pool("work", &["anna"]);
     broker.call("invalidate --pool work --session anna --reason banned --detail gone").done();
-    broker.call("restore --pool work anna").done();
+    broker.call("restore --pool work anna --detail appealed").done();
+    broker.call("session update anna --pool work --account-id 7 --detail sold").done();
     let shown = broker.call("history anna --pool work").done();
     let rows: Vec<_> = shown.lines().skip(1).map(|line| line.split_whitespace().skip(1)).collect();
     let rows: Vec<Vec<_>> = rows.into_iter().map(Iterator::collect).collect();
-    let [restored, invalidated, added] = &rows[..] else { panic!("{shown}") };
-    assert_eq!(restored[..], ["restore", "anonymous"]);
+    let [updated, restored, invalidated, added] = &rows[..] else { panic!("{shown}") };
+    assert_eq!(updated[..], ["update", "anonymous", "account_id:", "sold"]);
+    assert_eq!(restored[..], ["restore", "anonymous", "appealed"]);
     assert_eq!(invalidated[..], ["invalidate", "anonymous", "BANNED:", "gone"]);
     assert_eq!(added[..], ["add", "anonymous"]);
     let json = broker.call("history anna --pool work --json").json();
-    assert_eq!(json["events"][2]["verb"], "add");
+    assert_eq!(json["events"][3]["verb"], "add");
 }
 
 #[tokio::test]
@@ -111,6 +113,8 @@ async fn the_history_of_a_pool_is_shown_also_when_it_is_gone() {
     broker.call("pool resume work").done();
     broker.call("pool update work --rest 7s --method-sessions 5 --detail slower").done();
     broker.call("pool drain work").done();
+    broker.sessions("work", &["anna"]);
+    broker.call("session remove anna --pool work --detail moved").done();
     broker.call("pool delete work --detail over").done();
     let shown = broker.call("history --pool work").done();
     let rows: Vec<_> = shown.lines().skip(1).map(|line| line.split_whitespace().skip(1)).collect();
@@ -120,6 +124,7 @@ async fn the_history_of_a_pool_is_shown_also_when_it_is_gone() {
         rows,
         [
             "delete anonymous over",
+            "remove anonymous anna: moved",
             "drain anonymous",
             changed,
             "resume anonymous",

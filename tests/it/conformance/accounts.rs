@@ -7,7 +7,8 @@ use telegate::pool::{
 
 use super::no_pool;
 use crate::harness::{
-    stage::{key, lawful, name, pool_name, want, why},
+    mandate,
+    stage::{lawful, name, pool_name, want, why},
     trouble::{at, flood, of_account, peer_flood, whole, wrong},
 };
 
@@ -48,8 +49,8 @@ law! {
         }
         for (session, account_id) in [("b", Edit::Clear), ("c", Edit::Set(7))] {
             let change = SessionChange { account_id, ..SessionChange::default() };
-            let (pool, by) = (pool_name("p"), key("op"));
-            let changed = t.store.update_session(&pool, &name(session), change, &by).await;
+            let pool = pool_name("p");
+            let changed = t.store.update_session(&pool, &name(session), change, &mandate()).await;
             lawful(changed).unwrap();
         }
         assert_eq!(t.meets("a", &peer_flood()).await.account, Some(7));

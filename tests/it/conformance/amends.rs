@@ -10,7 +10,7 @@ use telegate::pool::{
 use super::{DRAIN, TICK, TTL, lost, no_pool};
 use crate::harness::{
     mandate,
-    stage::{Answer, Stage, key, labelled, lawful, name, pool_name, session, want, why},
+    stage::{Answer, Stage, labelled, lawful, name, pool_name, session, want, why},
 };
 
 async fn update_pool(t: &Stage, change: PolicyChange) -> Answer<PoolView> {
@@ -22,7 +22,7 @@ async fn delete_pool(t: &Stage) -> Answer<()> {
 }
 
 async fn update(t: &Stage, session: &str, change: SessionChange) -> Answer<SessionView> {
-    lawful(t.store.update_session(&pool_name("p"), &name(session), change, &key("op")).await)
+    lawful(t.store.update_session(&pool_name("p"), &name(session), change, &mandate()).await)
 }
 
 fn edits(edits: &[(&str, Option<&str>)]) -> BTreeMap<String, Option<String>> {

@@ -5,7 +5,10 @@ use telegate::pool::{
 };
 
 use super::{DRAIN, TICK, TTL, ended, lost, no_pool, not_holder, sum};
-use crate::harness::stage::{ANN, key, lawful, name, pool_name, session, want, why};
+use crate::harness::{
+    mandate,
+    stage::{ANN, key, lawful, name, pool_name, session, want, why},
+};
 
 /// The states that Restore wants, as its refusal tells them.
 const RESTORABLE: &[SessionState] = &[SessionState::Invalid, SessionState::Suspect];
@@ -225,7 +228,7 @@ law! {
         let (pool, session) = (pool_name("nowhere"), name("a"));
         let answer = lawful(t.store.invalidate(&pool, &session, why("op", "")).await);
         assert_eq!(answer, Err(no_pool("nowhere")));
-        let restored = t.store.restore(&pool, &session, &key("op")).await;
+        let restored = t.store.restore(&pool, &session, &mandate()).await;
         assert_eq!(lawful(restored), Err(no_pool("nowhere")));
     }
 }

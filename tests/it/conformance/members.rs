@@ -5,8 +5,9 @@ use telegate::pool::{
 };
 
 use super::{DRAIN, TICK, TTL, no_pool};
-use crate::harness::stage::{
-    ANN, LeaseIdExt as _, Stage, labelled, lawful, name, pool_name, session, want, why,
+use crate::harness::{
+    mandate,
+    stage::{ANN, LeaseIdExt as _, Stage, labelled, lawful, name, pool_name, session, want, why},
 };
 
 /// The states in which a session may be removed, as the refusal tells them.
@@ -109,7 +110,7 @@ law! {
         t.pool_of(&["a"]).await;
         let (pool, a) = (pool_name("nowhere"), name("a"));
         assert_eq!(lawful(t.store.add(&pool, session("a")).await), Err(no_pool("nowhere")));
-        assert_eq!(lawful(t.store.remove(&pool, &a).await), Err(no_pool("nowhere")));
+        assert_eq!(lawful(t.store.remove(&pool, &a, &mandate()).await), Err(no_pool("nowhere")));
         assert_eq!(lawful(t.store.get_session(&pool, &a).await), Err(no_pool("nowhere")));
         let list = t.store.list_sessions(&pool, None, 10).await;
         assert_eq!(lawful(list), Err(no_pool("nowhere")));

@@ -5,7 +5,8 @@ use telegate::pool::{Policy, Refusal, SessionState, Span, verdict::Scope};
 
 use super::{DRAIN, TTL, no_pool, sum};
 use crate::harness::{
-    stage::{key, lawful, name, pool_name, want},
+    mandate,
+    stage::{lawful, name, pool_name, want},
     trouble::{flood, method, whole},
 };
 
@@ -31,7 +32,7 @@ law! {
 
     async fn nothing_is_cleared_where_nothing_is(t) {
         let scope = Scope::Session;
-        let nowhere = t.store.clear_cool_down(&pool_name("p"), None, &scope, &key("op")).await;
+        let nowhere = t.store.clear_cool_down(&pool_name("p"), None, &scope, &mandate()).await;
         assert_eq!(lawful(nowhere), Err(no_pool("p")));
         t.pool_of(&["a"]).await;
         let missing = Refusal::SessionNotFound { pool: pool_name("p"), session: name("b") };

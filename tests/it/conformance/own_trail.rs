@@ -2,13 +2,13 @@
 
 use telegate::pool::{
     Escalations, Event, EventVerb, MAX_EVENTS, Mandate, Policy, PolicyChange, PoolMode, Refusal,
-    Span, Time,
+    Span, Time, verdict::Scope,
 };
 
 use super::{TICK, no_pool};
 use crate::harness::{
     mandate,
-    stage::{Answer, POOL, Stage, key, lawful, pool_name},
+    stage::{Answer, POOL, Stage, key, lawful, name, pool_name, want},
     trouble::flood,
 };
 
@@ -111,10 +111,36 @@ law! {
         for session in ["a", "b"] {
             t.meets(session, &flood("a.Search", 3000)).await;
         }
-        t.clear_brake("a.search").await;
-        t.clear_brake("a.search").await;
-        let cleared = event(EventVerb::ClearCoolDown, "op", "method:search");
+        let (pool, brake) = (pool_name(POOL), Scope::Method("a.search".to_owned()));
+        for why in ["enough", "again"] {
+            let on = on("bob", why);
+            lawful(t.store.clear_cool_down(&pool, None, &brake, &on).await).unwrap();
+        }
+        let cleared = event(EventVerb::ClearCoolDown, "bob", "method:search: enough");
         assert_eq!(told(t).await, [event(EventVerb::Create, "op", ""), cleared]);
+    }
+
+    async fn why_a_session_was_removed_is_told_of_its_pool(t) {
+        t.pool_of(&["a", "b", "c"]).await;
+        let lease = t.lend(want().named("c")).await;
+        let remove = async |t: &Stage, session: &str, on: &Mandate| {
+            lawful(t.store.remove(&pool_name(POOL), &name(session), on).await)
+        };
+        remove(t, "a", &on("bob", "sold")).await.unwrap();
+        remove(t, "a", &on("bob", "sold")).await.unwrap_err();
+        remove(t, "b", &on("bob", "")).await.unwrap();
+        remove(t, "c", &on("bob", "it is lent")).await.unwrap_err();
+        t.release(&lease).await.unwrap();
+        remove(t, "c", &on("carl", "moved")).await.unwrap();
+        let wanted = [
+            event(EventVerb::Create, "op", ""),
+            event(EventVerb::Remove, "bob", "a: sold"),
+            event(EventVerb::Remove, "carl", "c: moved"),
+        ];
+        for _ in 0..2 {
+            assert_eq!(told(t).await, wanted);
+            t.reopen().await;
+        }
     }
 
     async fn the_trail_of_a_deleted_pool_stays_and_goes_on_in_the_next_of_its_name(t) {

@@ -12,7 +12,7 @@ use telegate::{
 };
 
 use crate::harness::{
-    eventually,
+    eventually, mandate,
     stage::{
         Answer, BEGINNING, POOL, Stage, key, labelled, lawful, lease_id, name, pool_name, secret,
         want, why,
@@ -139,8 +139,8 @@ impl Room<'_> {
                     words[2..].iter().filter_map(|word| word.split_once('=')).collect();
                 let labels = Some(labelled(words[1], &labels).labels);
                 let change = SessionChange { labels, ..SessionChange::default() };
-                let (session, by) = (name(words[1]), key("ops"));
-                let changed = stage.store.update_session(&pool, &session, change, &by).await;
+                let (session, on) = (name(words[1]), mandate());
+                let changed = stage.store.update_session(&pool, &session, change, &on).await;
                 said(lawful(changed), |view| view.standing.state(view.at).name().to_owned())
             }
             "revoke" => self.revoke(words[1]).await,

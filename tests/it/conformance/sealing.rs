@@ -15,8 +15,8 @@ use telegate::{
 use super::no_pool;
 use crate::{
     harness::{
-        OTHER_STORE_KEY, STORE_KEY, sealing,
-        stage::{ANN, Stage, key, labelled, lawful, name, pool_name, session, want},
+        OTHER_STORE_KEY, STORE_KEY, mandate, sealing,
+        stage::{ANN, Stage, labelled, lawful, name, pool_name, session, want},
     },
     unruly::Unruly,
 };
@@ -145,7 +145,7 @@ law! {
             ..SessionChange::default()
         };
         let update = async |store: &dyn Store, change| {
-            store.update_session(&pool_name("p"), &name("rich"), change, &key("op")).await
+            store.update_session(&pool_name("p"), &name("rich"), change, &mandate()).await
         };
         let shown = update(&store, change()).await.unwrap().record;
         assert_eq!((shown.proxy, shown.device), (Some(proxy.clone()), Some(device.clone())));

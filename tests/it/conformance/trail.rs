@@ -1,11 +1,15 @@
 //! What was done to a session, by whom and why.
 
 use telegate::pool::{
-    Edit, Event, EventVerb, MAX_EVENTS, Refusal, Revocation, SessionChange, Span, Target, Time,
+    Edit, Event, EventVerb, MAX_EVENTS, Mandate, Refusal, Revocation, SessionChange, Span, Target,
+    Time, verdict::Scope,
 };
 
 use super::{TICK, TTL, no_pool};
-use crate::harness::stage::{ANN, Answer, Stage, key, lawful, name, pool_name, session, want, why};
+use crate::harness::{
+    stage::{ANN, Answer, Stage, key, lawful, name, pool_name, session, want, why},
+    trouble::flood,
+};
 
 async fn history(t: &Stage, session: &str, before: Option<u64>, most: usize) -> Answer<Vec<Event>> {
     lawful(t.store.history(&pool_name("p"), Some(&name(session)), before, most).await)
@@ -22,9 +26,13 @@ fn event(verb: EventVerb, by: &str, detail: &str) -> (EventVerb, Option<String>,
     (verb, by, detail.to_owned())
 }
 
-async fn account(t: &Stage, session: &str, id: i64, by: &str) {
+fn on(by: &str, detail: &str) -> Mandate {
+    Mandate { by: key(by), detail: detail.to_owned() }
+}
+
+async fn account(t: &Stage, session: &str, id: i64, on: &Mandate) {
     let change = SessionChange { account_id: Edit::Set(id), ..SessionChange::default() };
-    let changed = t.store.update_session(&pool_name("p"), &name(session), change, &key(by)).await;
+    let changed = t.store.update_session(&pool_name("p"), &name(session), change, on).await;
     lawful(changed).unwrap();
 }
 
@@ -43,14 +51,16 @@ law! {
             moments.push(t.now());
         };
         pass(t).await;
-        account(t, "a", 7, "bob").await;
+        account(t, "a", 7, &on("bob", "it was sold")).await;
         t.lend(want()).await;
         pass(t).await;
         revoke(t, "a", "moving").await;
         pass(t).await;
         t.invalidate("a", why("carl", "gone")).await.unwrap();
         pass(t).await;
-        t.restore("a").await.unwrap();
+        let (pool, a) = (pool_name("p"), name("a"));
+        let appealed = on("dora", "the appeal was granted");
+        lawful(t.store.restore(&pool, &a, &appealed).await).unwrap();
         t.advance(Span::secs(30));
         let lease = t.lend(want()).await;
         t.renew(&lease).await.unwrap();
@@ -58,10 +68,10 @@ law! {
         t.surrender(&lease, why(ANN, "")).await.unwrap();
         let wanted = [
             event(EventVerb::Add, "op", ""),
-            event(EventVerb::Update, "bob", "account_id"),
+            event(EventVerb::Update, "bob", "account_id: it was sold"),
             event(EventVerb::Revoke, "boss", "moving"),
             event(EventVerb::Invalidate, "carl", "OPERATOR: gone"),
-            event(EventVerb::Restore, "op", ""),
+            event(EventVerb::Restore, "dora", "the appeal was granted"),
             event(EventVerb::Surrender, ANN, "OPERATOR"),
         ];
         assert_eq!(told(t, "a").await, wanted);
@@ -72,6 +82,24 @@ law! {
         assert_eq!(at, moments);
         let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
         assert_eq!(numbers, [6, 5, 4, 3, 2, 1]);
+    }
+
+    async fn the_end_of_a_cool_down_is_told_with_why(t) {
+        t.pool_of(&["a"]).await;
+        let (pool, a, scope) = (pool_name("p"), name("a"), Scope::Method("a.search".to_owned()));
+        for why in ["a false alarm", "nothing is left of it", ""] {
+            if why != "nothing is left of it" {
+                t.meets("a", &flood("a.search", 900)).await;
+            }
+            let cleared = t.store.clear_cool_down(&pool, Some(&a), &scope, &on("bob", why)).await;
+            lawful(cleared).unwrap();
+        }
+        let wanted = [
+            event(EventVerb::Add, "op", ""),
+            event(EventVerb::ClearCoolDown, "bob", "method:search: a false alarm"),
+            event(EventVerb::ClearCoolDown, "bob", "method:search"),
+        ];
+        assert_eq!(told(t, "a").await, wanted);
     }
 
     async fn a_lease_that_ran_out_is_told_at_its_moment_and_done_by_nobody(t) {
@@ -92,8 +120,8 @@ law! {
         t.renew(&lease).await.unwrap();
         t.release(&lease).await.unwrap();
         revoke(t, "a", "").await;
-        account(t, "a", 7, "bob").await;
-        account(t, "a", 7, "bob").await;
+        account(t, "a", 7, &on("bob", "")).await;
+        account(t, "a", 7, &on("bob", "")).await;
         t.restore("a").await.unwrap_err();
         t.invalidate("a", why("op", "first")).await.unwrap();
         t.invalidate("a", why("op", "second")).await.unwrap();
@@ -106,15 +134,15 @@ law! {
         t.pool_of(&["a"]).await;
         let most = u64::try_from(MAX_EVENTS).unwrap();
         for id in 1..most {
-            account(t, "a", i64::try_from(id).unwrap(), "bob").await;
+            account(t, "a", i64::try_from(id).unwrap(), &on("bob", "")).await;
         }
         let numbers = async |t: &Stage, before, most| -> Vec<u64> {
             let events = history(t, "a", before, most).await.unwrap();
             events.iter().map(|event| event.number).collect()
         };
         assert_eq!(numbers(t, None, 1000).await, (1..=most).rev().collect::<Vec<_>>());
-        account(t, "a", 1000, "bob").await;
-        account(t, "a", 1001, "bob").await;
+        account(t, "a", 1000, &on("bob", "")).await;
+        account(t, "a", 1001, &on("bob", "")).await;
         let kept: Vec<_> = (3..=most + 2).rev().collect();
         for _ in 0..2 {
             assert_eq!(numbers(t, None, 1000).await, kept);
@@ -123,13 +151,13 @@ law! {
             assert_eq!(numbers(t, None, 0).await, [0; 0]);
             t.reopen().await;
         }
-        account(t, "a", 1002, "bob").await;
+        account(t, "a", 1002, &on("bob", "")).await;
         assert_eq!(numbers(t, None, 1).await, [most + 3]);
     }
 
     async fn a_removed_session_takes_its_history_with_it(t) {
         t.pool_of(&["a"]).await;
-        account(t, "a", 7, "bob").await;
+        account(t, "a", 7, &on("bob", "")).await;
         t.remove("a").await.unwrap();
         let gone = Refusal::SessionNotFound { pool: pool_name("p"), session: name("a") };
         assert_eq!(history(t, "a", None, 9).await, Err(gone));

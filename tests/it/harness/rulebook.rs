@@ -123,13 +123,13 @@ impl Store for Rulebook {
         pool: &PoolName,
         session: &SessionName,
         change: SessionChange,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        Ok(self.realm().pool(pool)?.update_session(session, change, by, self.clock.now())?)
+        Ok(self.realm().pool(pool)?.update_session(session, change, on, self.clock.now())?)
     }
 
-    async fn remove(&self, pool: &PoolName, session: &SessionName) -> Result<()> {
-        Ok(self.realm().remove(pool, session, self.clock.now())?)
+    async fn remove(&self, pool: &PoolName, session: &SessionName, on: &Mandate) -> Result<()> {
+        Ok(self.realm().remove(pool, session, on, self.clock.now())?)
     }
 
     async fn get_session(&self, pool: &PoolName, session: &SessionName) -> Result<SessionView> {
@@ -228,9 +228,9 @@ impl Store for Rulebook {
         pool: &PoolName,
         session: Option<&SessionName>,
         scope: &Scope,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<Option<SessionView>> {
-        Ok(self.realm().pool(pool)?.clear_cool_down(session, scope, by, self.clock.now())?)
+        Ok(self.realm().pool(pool)?.clear_cool_down(session, scope, on, self.clock.now())?)
     }
 
     async fn explain(&self, pool: &PoolName, ask: Ask) -> Result<SessionName> {
@@ -258,9 +258,9 @@ impl Store for Rulebook {
         &self,
         pool: &PoolName,
         session: &SessionName,
-        by: &KeyId,
+        on: &Mandate,
     ) -> Result<SessionView> {
-        Ok(self.realm().pool(pool)?.restore(session, by, self.clock.now())?)
+        Ok(self.realm().pool(pool)?.restore(session, on, self.clock.now())?)
     }
 
     async fn list_leases(

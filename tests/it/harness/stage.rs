@@ -138,7 +138,7 @@ impl Stage {
 
     /// Removes a session of the case's pool.
     pub(crate) async fn remove(&self, session: &str) -> Answer<()> {
-        lawful(self.store.remove(&pool_name(POOL), &name(session)).await)
+        lawful(self.store.remove(&pool_name(POOL), &name(session), &super::mandate()).await)
     }
 
     /// Acquires.
@@ -224,7 +224,7 @@ impl Stage {
 
     /// Brings a session back.
     pub(crate) async fn restore(&self, session: &str) -> Answer<SessionView> {
-        lawful(self.store.restore(&pool_name(POOL), &name(session), &key("op")).await)
+        lawful(self.store.restore(&pool_name(POOL), &name(session), &super::mandate()).await)
     }
 
     /// Pauses, drains or resumes the case's pool.

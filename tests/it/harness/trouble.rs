@@ -126,8 +126,10 @@ impl Stage {
     /// Ends a cool-down of a session.
     pub(crate) async fn clear(&self, session: &str, scope: &Scope) -> Answer<SessionView> {
         let session = name(session);
-        let cleared =
-            self.store.clear_cool_down(&pool_name(POOL), Some(&session), scope, &key("op")).await;
+        let cleared = self
+            .store
+            .clear_cool_down(&pool_name(POOL), Some(&session), scope, &super::mandate())
+            .await;
         lawful(cleared).map(|view| view.expect("a session was named"))
     }
 
@@ -135,7 +137,7 @@ impl Stage {
     pub(crate) async fn clear_brake(&self, method: &str) {
         let scope = Scope::Method(method.to_owned());
         let cleared: store::Result<_> =
-            self.store.clear_cool_down(&pool_name(POOL), None, &scope, &key("op")).await;
+            self.store.clear_cool_down(&pool_name(POOL), None, &scope, &super::mandate()).await;
         assert_eq!(lawful(cleared), Ok(None));
     }
 

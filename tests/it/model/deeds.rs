@@ -110,9 +110,9 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
         Deed::Status(pool) => Outcome::Status(lawful(store.status(&pool).await)),
         Deed::Add(pool, new) => Outcome::Session(lawful(store.add(&pool, new).await)),
         Deed::UpdateSession(pool, name, change) => {
-            Outcome::Session(lawful(store.update_session(&pool, &name, change, &key("op")).await))
+            Outcome::Session(lawful(store.update_session(&pool, &name, change, on).await))
         }
-        Deed::Remove(pool, name) => Outcome::Removed(lawful(store.remove(&pool, &name).await)),
+        Deed::Remove(pool, name) => Outcome::Removed(lawful(store.remove(&pool, &name, on).await)),
         Deed::Get(pool, name) => Outcome::Session(lawful(store.get_session(&pool, &name).await)),
         Deed::History(pool, name, before, most) => {
             Outcome::Events(lawful(store.history(&pool, name.as_ref(), before, most).await))
@@ -169,7 +169,7 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             Outcome::Afflicted(lawful(store.afflict(&pool, account, &key(by), &error).await))
         }
         Deed::ClearCoolDown(pool, session, scope) => {
-            let cleared = store.clear_cool_down(&pool, session.as_ref(), &scope, &key("op")).await;
+            let cleared = store.clear_cool_down(&pool, session.as_ref(), &scope, on).await;
             Outcome::Cleared(lawful(cleared))
         }
         Deed::Explain(pool, ask) => Outcome::Explained(lawful(store.explain(&pool, ask).await)),
@@ -178,7 +178,7 @@ pub(super) async fn play(stage: &mut Stage, deed: &Deed) -> Outcome {
             Outcome::Session(lawful(store.invalidate(&pool, &name, why).await))
         }
         Deed::Restore(pool, name) => {
-            Outcome::Session(lawful(store.restore(&pool, &name, &key("op")).await))
+            Outcome::Session(lawful(store.restore(&pool, &name, on).await))
         }
     }
 }

@@ -66,11 +66,11 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
         assert_eq!(again.to_string(), format!("pool {POOL} has a session {}", new.name));
         proxy.lose_reply(step.min(2));
         let change = SessionChange { account_id: Edit::Set(7), ..SessionChange::default() };
-        let changed = store.update_session(&pool, &new.name, change, &key(ANN)).await.unwrap();
+        let changed = store.update_session(&pool, &new.name, change, &mandate()).await.unwrap();
         assert_eq!(changed.record.account_id, Some(7));
         proxy.lose_reply(step);
-        store.remove(&pool, &new.name).await.unwrap();
-        let again = store.remove(&pool, &new.name).await.unwrap_err();
+        store.remove(&pool, &new.name, &mandate()).await.unwrap();
+        let again = store.remove(&pool, &new.name, &mandate()).await.unwrap_err();
         assert_eq!(again.to_string(), format!("pool {POOL} has no session {}", new.name));
         let elsewhere = store.add(&pool_name("made1"), new).await;
         elsewhere.expect("its credential went with it");
@@ -80,9 +80,9 @@ async fn an_operator_whose_reply_is_lost_hears_as_if_the_deed_was_done_once() {
     let gone = store.invalidate(&pool, &only, why(ANN, "dead")).await.unwrap();
     assert_eq!(gone.standing.state(gone.at), SessionState::Invalid);
     proxy.lose_reply(1);
-    let back = store.restore(&pool, &only, &key(ANN)).await.unwrap();
+    let back = store.restore(&pool, &only, &mandate()).await.unwrap();
     assert_eq!(back.standing.state(back.at), SessionState::Ready);
-    let again = store.restore(&pool, &only, &key(ANN)).await.unwrap_err();
+    let again = store.restore(&pool, &only, &mandate()).await.unwrap_err();
     assert_eq!(again.to_string(), format!("session a of pool {POOL} is READY"));
     proxy.lose_reply(0);
 }
@@ -94,7 +94,7 @@ async fn a_pool_that_another_broker_deleted_is_not_taken_for_lost() {
     broker.release(&lease).await.expect("it lives");
     let url = Options::new(&broker.server.url());
     let other = RedisStore::connect(url).await.expect("it will do");
-    other.remove(&pool, &lease.session).await.expect("nobody holds it");
+    other.remove(&pool, &lease.session, &mandate()).await.expect("nobody holds it");
     other.delete_pool(&pool, &mandate()).await.expect("it is empty");
     broker.server.stop();
     assert!(broker.server.start_again());

@@ -87,6 +87,7 @@ served! {
             session: String::new(),
             scope: CoolDownScope::PoolMethod.into(),
             subject: "getHistory".into(),
+            detail: String::new(),
         };
         for _ in 0..2 {
             let cleared = t.broker.admin().clear_cool_down(clear.clone()).await.unwrap();

@@ -11,6 +11,7 @@ fn clear(session: &str, scope: CoolDownScope, subject: &str) -> ClearCoolDownReq
         session: session.into(),
         scope: scope.into(),
         subject: subject.into(),
+        detail: String::new(),
     }
 }
 
@@ -49,7 +50,8 @@ served! {
         t.report(&lease, said_to(HISTORY, "FLOOD_WAIT_100")).await.unwrap();
         t.report(&lease, said("AUTH_KEY_UNREGISTERED")).await.unwrap();
         t.release(&lease, None).await.unwrap();
-        let request = v1::RestoreSessionRequest { pool: POOL.into(), session: "alice".into() };
+        let (pool, session, detail) = (POOL.to_owned(), "alice".to_owned(), String::new());
+        let request = v1::RestoreSessionRequest { pool, session, detail };
         let restored = t.broker.admin().restore_session(request).await.unwrap().into_inner();
         let session = restored.session.unwrap();
         assert_eq!(session.state(), SessionState::Ready);

@@ -1,7 +1,7 @@
 -- remove: removes a session that nobody holds or may still be connected with.
 --
 -- KEYS    of a pool (standing.lua)
--- ARGV    1 session
+-- ARGV    1 session · 2 who does it · 3 why, for the pool's trail, or empty
 -- returns {removed, its fingerprint, its claim}
 -- refuses pool_not_found · session_not_found · {inappropriate_state, state}
 --         recovering: see recall.lua; a session that looks free may be in use
@@ -35,5 +35,8 @@ redis.call('ZREM', ACCOUNTS, account .. '\0' .. name)
 if standing.epoch > (pool.past_epoch or 0) then
   pool.past_epoch = standing.epoch
   write_record()
+end
+if ARGV[3] ~= '' then
+  settlers().note('', 'remove', ARGV[2], name .. ': ' .. ARGV[3], now)
 end
 return { 'removed', fingerprint, claim }

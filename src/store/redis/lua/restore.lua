@@ -2,7 +2,7 @@
 -- still runs is waited out.
 --
 -- KEYS    of a pool (standing.lua)
--- ARGV    1 session · 2 who does it
+-- ARGV    1 session · 2 who does it · 3 why
 -- returns {session, now, what is known of it, how it stands}
 -- refuses pool_not_found · session_not_found · {inappropriate_state, state}
 if not pool then
@@ -22,5 +22,5 @@ local before = unindex(name, standing)
 standing.invalid, standing.suspect = nil, nil
 settlers().drop_past(standing, false)
 index(name, standing, before)
-settlers().note(name, 'restore', ARGV[2], '', now)
+settlers().note(name, 'restore', ARGV[2], ARGV[3], now)
 return view(name, settle_session(name))

@@ -6,7 +6,7 @@
 --         2 SHA-1 of what is known, from which the broker made the record; empty to be told it
 --         3 its record; empty where it is as it was
 --         4 its labels, "\nkey=value\n...\n", or empty · 5 its account, empty where not known
---         6 who does it · 7 what changes
+--         6 who does it · 7 what changes, and why
 -- returns {session, now, what is known of it, how it stands}
 --         {stale, what is known of it} where that is something else by now
 -- refuses pool_not_found · session_not_found

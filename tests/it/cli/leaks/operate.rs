@@ -95,7 +95,7 @@ async fn update(world: &mut World, broker: &Broker) {
         NEW_API_HASH.clone_into(&mut session.device.as_mut().unwrap().api_hash);
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
         let update_mask = Some(pbjson_types::FieldMask { paths });
-        v1::UpdateSessionRequest { session: Some(session), update_mask }
+        v1::UpdateSessionRequest { session: Some(session), update_mask, detail: String::new() }
     };
     let shown = admin.update_session(update(&["proxy", "device"])).await.unwrap();
     assert_eq!(shown.session.unwrap().device.unwrap().api_hash, "");

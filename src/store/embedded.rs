@@ -6,6 +6,7 @@
 
 mod journal;
 mod place;
+mod recent;
 mod rows;
 
 use std::{

@@ -2,6 +2,7 @@
 
 pub(crate) mod broker;
 pub(crate) mod load;
+pub(crate) mod place;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;

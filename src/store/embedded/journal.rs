@@ -22,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Memory, lock,
     place::{Place, has_other_names},
+    recent::{Recent, fold_all},
     rows::{LoadFault, Write, commit, load, prepare, probe},
 };
 use crate::{
@@ -75,6 +76,7 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     database: Connection,
+    recent: Recent,
     place: Place,
 }
 
@@ -149,7 +151,7 @@ impl Writer {
                 }
             }
             if let Some(closed) = close {
-                drop(self.file);
+                self.file.close();
                 let _ = closed.send(());
                 return;
             }
@@ -219,20 +221,35 @@ impl Writer {
 impl OpenFile {
     /// Writes what came together, and sees that whoever opens the file next will find it.
     fn commit(&mut self, entries: &[Entry]) -> Result<(), String> {
-        if entries.iter().any(|entry| !entry.writes.is_empty()) {
-            let rows = entries.iter().flat_map(|entry| &entry.writes);
-            commit(&mut self.database, rows).map_err(|fault| fault.to_string())?;
+        let rows: Vec<_> = entries.iter().flat_map(|entry| &entry.writes).collect();
+        if !rows.is_empty() {
+            let written = commit(&mut self.database, &mut self.recent, &rows);
+            written.map_err(|fault| fault.to_string())?;
         }
         self.place.check()
     }
 
     /// Reads everything in the file, if it can be written again.
-    fn read_anew(&self) -> Result<Realm, LoadFault> {
-        let (realm, _) = load(&self.database)?;
+    fn read_anew(&mut self) -> Result<Realm, LoadFault> {
+        let (realm, _) = read(&mut self.database)?;
         probe(&self.database)?;
+        self.recent = Recent::default();
         self.place.check().map_err(LoadFault::Record)?;
         Ok(realm)
     }
+
+    /// Leaves the file as small as it can be. What cannot be folded is folded on opening.
+    fn close(mut self) {
+        if let Err(fault) = fold_all(&mut self.database) {
+            tracing::debug!(error = %fault, "the newest commits were left as they are");
+        }
+    }
+}
+
+/// Folds what is recent, and reads everything.
+fn read(file: &mut Connection) -> Result<(Realm, Time), LoadFault> {
+    fold_all(file)?;
+    load(file)
 }
 
 fn acknowledge(entries: Vec<Entry>, outcome: &Result<(), String>) {
@@ -264,18 +281,18 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<(OpenFile, Rea
         )),
         _ => Error::Unavailable(format!("{name}: {fault}")),
     };
-    let file = Connection::open(path).map_err(explain)?;
+    let mut file = Connection::open(path).map_err(explain)?;
     file.busy_timeout(LOCK_PATIENCE).map_err(explain)?;
     let layout = prepare(&file, durability).map_err(explain)?;
     if let Err(found) = layout {
         return Err(Error::Broken(format!("{name} {found}; name another file")));
     }
-    let (realm, seen) = load(&file).map_err(|fault| match fault {
+    let (realm, seen) = read(&mut file).map_err(|fault| match fault {
         LoadFault::Sqlite(fault) => explain(fault),
         LoadFault::Record(what) => Error::Broken(format!("{name}: {what}")),
     })?;
     let place = Place::of(path).map_err(unreachable)?;
-    Ok((OpenFile { database: file, place }, realm, seen))
+    Ok((OpenFile { database: file, recent: Recent::default(), place }, realm, seen))
 }
 
 /// Makes the file and its folder, if they are missing, for their owner only.

@@ -1,12 +1,18 @@
 //! The rows of the embedded engine's file: its tables, and what changes and all that is known look
 //! like in them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::journal::Durability;
+use super::{
+    journal::Durability,
+    recent::{self, Recent, Standings},
+};
 use crate::{
     pool::{
         Event, MAX_EVENTS, Pool, PoolChange, PoolName, PoolRecord, Realm, SessionName,
@@ -18,7 +24,9 @@ use crate::{
 /// "TGAT": marks the file as ours.
 const APPLICATION_ID: i32 = 0x5447_4154;
 /// The layout of the tables.
-const LAYOUT: i32 = 1;
+const LAYOUT: i32 = 2;
+/// The first layout, which had no table `recent`. It is brought up on opening.
+const LAYOUT_WITHOUT_RECENT: i32 = 1;
 
 /// What stands for the name of a session where an event is of the pool itself.
 const OWN: &str = "";
@@ -111,7 +119,7 @@ pub(super) fn prepare(
     if objects > 0 && id != APPLICATION_ID {
         return Ok(Err("is another program's database".into()));
     }
-    if objects > 0 && layout != LAYOUT {
+    if objects > 0 && ![LAYOUT_WITHOUT_RECENT, LAYOUT].contains(&layout) {
         return Ok(Err(format!("has layout {layout}, and this version reads {LAYOUT}")));
     }
     file.pragma_update(None, "journal_mode", "WAL")?;
@@ -140,73 +148,110 @@ pub(super) fn prepare(
              pool TEXT NOT NULL, name TEXT NOT NULL, number INTEGER NOT NULL, event BLOB NOT NULL,
              PRIMARY KEY (pool, name, number)
          ) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS recent (
+             number INTEGER PRIMARY KEY, standings BLOB NOT NULL
+         );
          COMMIT;"
     ))?;
     Ok(Ok(()))
 }
 
-/// Writes rows in one transaction.
-pub(super) fn commit<'a>(
+/// Writes rows in one transaction. How sessions stand goes to `recent` until that is full.
+pub(super) fn commit(
     file: &mut Connection,
-    rows: impl IntoIterator<Item = &'a Write>,
-) -> rusqlite::Result<()> {
+    recent: &mut Recent,
+    rows: &[&Write],
+) -> Result<(), LoadFault> {
+    let standings = last_standings(rows);
+    // What is known of a removed session is erased, from `recent` too.
+    let removes = rows.iter().any(|row| matches!(row, Write::Removed { .. }));
+    let folds = removes || recent.is_full();
     let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for write in rows {
-        match write {
-            Write::Pool { pool, record } => transaction
-                .prepare_cached("INSERT OR REPLACE INTO pool VALUES (?1, ?2)")?
-                .execute(params![pool.as_str(), record])?,
-            Write::Deleted { pool, past_epoch } => {
-                transaction.execute("DELETE FROM pool WHERE name = ?1", [pool.as_str()])?;
-                transaction
-                    .prepare_cached("INSERT OR REPLACE INTO past_pool VALUES (?1, ?2)")?
-                    .execute(params![pool.as_str(), past_epoch])?
-            }
-            Write::Session { pool, session, record, standing } => {
-                transaction
-                    .prepare_cached("INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3)")?
-                    .execute(params![pool.as_str(), session.as_str(), record])?;
-                put_standing(&transaction, pool, session, standing)?
-            }
-            Write::Standing { pool, session, standing } => {
-                put_standing(&transaction, pool, session, standing)?
-            }
-            Write::Event { pool, session, number, event } => {
-                let number = i64::try_from(*number).unwrap_or(i64::MAX);
-                let gone = number - i64::try_from(MAX_EVENTS).unwrap_or(i64::MAX);
-                let (pool, session) =
-                    (pool.as_str(), session.as_ref().map_or(OWN, SessionName::as_str));
-                transaction
-                    .prepare_cached("INSERT OR REPLACE INTO event VALUES (?1, ?2, ?3, ?4)")?
-                    .execute(params![pool, session, number, event])?;
-                transaction
-                    .prepare_cached(
-                        "DELETE FROM event WHERE pool = ?1 AND name = ?2 AND number <= ?3",
-                    )?
-                    .execute(params![pool, session, gone])?
-            }
-            Write::Removed { pool, session } => {
-                let key = [pool.as_str(), session.as_str()];
-                transaction.execute("DELETE FROM event WHERE pool = ?1 AND name = ?2", key)?;
-                transaction.execute("DELETE FROM session WHERE pool = ?1 AND name = ?2", key)?;
-                transaction.execute("DELETE FROM standing WHERE pool = ?1 AND name = ?2", key)?
-            }
-        };
+    if folds {
+        recent::fold(&transaction)?;
     }
-    transaction.commit()
+    for row in rows {
+        put(&transaction, row)?;
+    }
+    let mut now = if folds { Recent::default() } else { *recent };
+    if folds {
+        for (key, standing) in standings {
+            put_standing(&transaction, key, standing)?;
+        }
+    } else if !standings.is_empty() {
+        now.grow(recent::append(&transaction, &standings)?);
+    }
+    transaction.commit()?;
+    *recent = now;
+    Ok(())
 }
 
-fn put_standing(
+/// How each session stands in the end that is there in the end.
+fn last_standings<'a>(rows: &[&'a Write]) -> Standings<'a> {
+    let mut last = Standings::new();
+    for row in rows {
+        match row {
+            Write::Session { pool, session, standing, .. }
+            | Write::Standing { pool, session, standing } => {
+                last.insert((pool.as_str(), session.as_str()), standing);
+            }
+            Write::Removed { pool, session } => {
+                last.remove(&(pool.as_str(), session.as_str()));
+            }
+            Write::Pool { .. } | Write::Deleted { .. } | Write::Event { .. } => {}
+        }
+    }
+    last
+}
+
+/// Writes a row, but not how a session stands.
+fn put(file: &Connection, row: &Write) -> rusqlite::Result<()> {
+    match row {
+        Write::Pool { pool, record } => {
+            file.prepare_cached("INSERT OR REPLACE INTO pool VALUES (?1, ?2)")?
+                .execute(params![pool.as_str(), record])?;
+        }
+        Write::Deleted { pool, past_epoch } => {
+            file.execute("DELETE FROM pool WHERE name = ?1", [pool.as_str()])?;
+            file.prepare_cached("INSERT OR REPLACE INTO past_pool VALUES (?1, ?2)")?
+                .execute(params![pool.as_str(), past_epoch])?;
+        }
+        Write::Session { pool, session, record, .. } => {
+            file.prepare_cached("INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3)")?
+                .execute(params![pool.as_str(), session.as_str(), record])?;
+        }
+        Write::Standing { .. } => {}
+        Write::Event { pool, session, number, event } => {
+            let number = i64::try_from(*number).unwrap_or(i64::MAX);
+            let gone = number - i64::try_from(MAX_EVENTS).unwrap_or(i64::MAX);
+            let (pool, session) =
+                (pool.as_str(), session.as_ref().map_or(OWN, SessionName::as_str));
+            file.prepare_cached("INSERT OR REPLACE INTO event VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![pool, session, number, event])?;
+            file.prepare_cached(
+                "DELETE FROM event WHERE pool = ?1 AND name = ?2 AND number <= ?3",
+            )?
+            .execute(params![pool, session, gone])?;
+        }
+        Write::Removed { pool, session } => {
+            let key = [pool.as_str(), session.as_str()];
+            file.execute("DELETE FROM event WHERE pool = ?1 AND name = ?2", key)?;
+            file.execute("DELETE FROM session WHERE pool = ?1 AND name = ?2", key)?;
+            file.execute("DELETE FROM standing WHERE pool = ?1 AND name = ?2", key)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes how a session of a pool stands.
+pub(super) fn put_standing(
     file: &Connection,
-    pool: &PoolName,
-    session: &SessionName,
+    (pool, session): (&str, &str),
     standing: &[u8],
-) -> rusqlite::Result<usize> {
-    file.prepare_cached("INSERT OR REPLACE INTO standing VALUES (?1, ?2, ?3)")?.execute(params![
-        pool.as_str(),
-        session.as_str(),
-        standing
-    ])
+) -> rusqlite::Result<()> {
+    file.prepare_cached("INSERT OR REPLACE INTO standing VALUES (?1, ?2, ?3)")?
+        .execute(params![pool, session, standing])?;
+    Ok(())
 }
 
 /// Whether the file can be written, by writing what it has already.
@@ -221,6 +266,15 @@ pub(super) enum LoadFault {
     Record(String),
 }
 
+impl fmt::Display for LoadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(fault) => fault.fmt(f),
+            Self::Record(what) => f.write_str(what),
+        }
+    }
+}
+
 impl From<rusqlite::Error> for LoadFault {
     fn from(fault: rusqlite::Error) -> Self {
         Self::Sqlite(fault)
@@ -229,7 +283,7 @@ impl From<rusqlite::Error> for LoadFault {
 
 type Members = BTreeMap<String, Vec<(SessionRecord, Standing, Vec<Event>)>>;
 
-/// Reads everything, with the latest moment that it knows of.
+/// Reads everything but `recent`, with the latest moment that it knows of.
 pub(super) fn load(file: &Connection) -> Result<(Realm, Time), LoadFault> {
     let mut members = Members::new();
     let mut seen = Time::default();

@@ -1,11 +1,8 @@
 //! A store on a stage: one engine, a clock that the case moves, and the verbs in short.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use telegate::{
@@ -16,19 +13,10 @@ use telegate::{
         Refusal, ReleaseOutcome, RequestTag, Selector, SessionName, SessionState, SessionView,
         Span, Standing, Time,
     },
-    store::{
-        self, Error, Health, Store,
-        embedded::{Durability, EmbeddedStore},
-        redis::{RedisStore, Shortcut},
-    },
+    store::{self, Error, Store},
 };
-use tempfile::TempDir;
 
-use super::{
-    eventually,
-    redis::{self, RedisServer},
-    rulebook::Rulebook,
-};
+use super::place::Place;
 
 /// The pool that a case uses unless it says otherwise.
 pub(crate) const POOL: &str = "p";
@@ -59,37 +47,22 @@ pub(crate) struct Stage {
     secrets: AtomicU64,
 }
 
-enum Place {
-    Nowhere { clock: Clock },
-    File { dir: TempDir, clock: Clock },
-    Prefix { server: &'static RedisServer, name: String, shortcut: Shortcut },
-}
-
 impl Stage {
     /// An empty store. `None` when the machine lacks what the engine needs.
     pub(crate) async fn open(engine: Engine) -> Option<Self> {
-        let clock = Clock::manual(BEGINNING);
-        let place = match engine {
-            Engine::Rulebook => Place::Nowhere { clock },
-            Engine::Embedded => {
-                Place::File { dir: tempfile::tempdir().expect("a temporary directory"), clock }
-            }
-            Engine::Redis => Place::prefix(Shortcut::Taken)?,
-            Engine::Ruled => Place::prefix(Shortcut::Barred)?,
-        };
+        let place = Place::of(engine, Clock::manual(BEGINNING))?;
         place.set_clock(BEGINNING);
         let store = place.connect().await;
         let now = AtomicU64::new(BEGINNING.0);
         Some(Self { store, place, now, secrets: AtomicU64::new(1) })
     }
 
-    /// Opens the store again, as a restart of the broker does. The bare rules stay as they are.
+    /// Opens the store again, as a restart of the broker does, by turns after it was killed and
+    /// after it ended in peace. The bare rules stay as they are.
     pub(crate) async fn reopen(&mut self) {
-        if matches!(self.place, Place::Nowhere { .. }) {
-            return;
+        if self.place.end(&*self.store).await {
+            self.store = self.place.connect().await;
         }
-        self.store.close().await;
-        self.store = self.place.connect().await;
     }
 
     /// What time it is on this stage.
@@ -252,53 +225,6 @@ impl Stage {
         let view = self.get(session).await.expect("the session is there");
         assert_eq!(view.at, self.now(), "a view tells the moment of the store's clock");
         view.standing.state(view.at)
-    }
-}
-
-impl Place {
-    fn prefix(shortcut: Shortcut) -> Option<Self> {
-        Some(Self::Prefix { server: redis::shared()?, name: redis::fresh_prefix(), shortcut })
-    }
-
-    fn set_clock(&self, at: Time) {
-        match self {
-            Self::Nowhere { clock } | Self::File { clock, .. } => {
-                clock.advance(at.since(clock.now()));
-            }
-            Self::Prefix { server, name, .. } => {
-                server.command(&["SET", &format!("{name}:clock"), &at.0.to_string()]);
-            }
-        }
-    }
-
-    async fn connect(&self) -> Arc<dyn Store> {
-        let store: Arc<dyn Store> =
-            match self {
-                Self::Nowhere { clock } => Arc::new(Rulebook::new(clock.clone())),
-                Self::File { dir, clock } => {
-                    let path = dir.path().join("store");
-                    let store = EmbeddedStore::open(&path, clock.clone(), Durability::Process);
-                    Arc::new(store.expect("the file can be opened"))
-                }
-                Self::Prefix { server, name, shortcut } => {
-                    let options = redis::patient(server, name, *shortcut);
-                    // Many stages are built at once, and a connection has its time.
-                    let patience = options.reply_within;
-                    let store = eventually("Redis can be reached", patience, async || {
-                        match RedisStore::connect(options.clone()).await {
-                            Err(Error::Unavailable(_)) => None,
-                            answer => Some(answer.expect("it will do")),
-                        }
-                    });
-                    Arc::new(store.await)
-                }
-            };
-        let health = store.health();
-        eventually("the store serves", Duration::from_secs(20), async || {
-            (*health.borrow() == Health::Up).then_some(())
-        })
-        .await;
-        store
     }
 }
 

@@ -304,9 +304,10 @@ impl Pool {
 
     /// Changes how a session stands, and keeps the indexes true. The only way to do so.
     fn restand(&mut self, name: &SessionName, change: impl FnOnce(&mut Standing)) {
-        let Some(session) = self.sessions.get(name) else { return };
-        let mut standing = session.standing.clone();
-        self.unindex(name, &session.standing.clone());
+        let Some(session) = self.sessions.get_mut(name) else { return };
+        // Taken out instead of cloned: no index looks at it in its place.
+        let mut standing = std::mem::take(&mut session.standing);
+        self.unindex(name, &standing);
         let held = standing.lease.is_some();
         change(&mut standing);
         if let (true, Some(Ended { epoch, cause, .. })) =

@@ -1,7 +1,7 @@
 //! All pools of a store, and what must be unique over all of them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     ops::Bound,
 };
 
@@ -173,10 +173,11 @@ impl Realm {
     /// Offers what the deeds since the changes were last taken have freed to those who wait, and
     /// tells what others must hear of it. Every deed ends with it.
     pub fn serve(&mut self, now: Time) -> Vec<(PoolName, News)> {
-        let touched: BTreeSet<_> = self.touched.iter().cloned().collect();
+        self.touched.sort_unstable();
+        self.touched.dedup();
         let mut all = Vec::new();
-        for name in touched {
-            if let Some(pool) = self.pools.get_mut(&name) {
+        for name in &self.touched {
+            if let Some(pool) = self.pools.get_mut(name) {
                 all.extend(pool.news(now).into_iter().map(|news| (name.clone(), news)));
             }
         }
@@ -185,7 +186,9 @@ impl Realm {
 
     /// Takes what has changed since it was last asked, for engines that make it durable.
     pub fn take_changes(&mut self) -> Vec<PoolChange<'_>> {
-        let touched: BTreeSet<_> = std::mem::take(&mut self.touched).into_iter().collect();
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
         let mut changes = Vec::new();
         for name in touched {
             if let Some(pool) = self.pools.get_mut(&name) {

@@ -1,8 +1,8 @@
 //! One call: its request id, its language, who makes it, and what came of it.
 
 use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, Ordering},
+    Arc, LazyLock, OnceLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use http::{HeaderMap, HeaderValue};
@@ -179,9 +179,18 @@ fn request_id(headers: &HeaderMap) -> String {
     let usable = |id: &&str| {
         (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_graphic())
     };
+    given.filter(usable).map_or_else(fresh_id, str::to_owned)
+}
+
+/// An id that no other call to this broker has, and hardly one to another broker: numbers from a
+/// random one on, each of which is mixed into one of its own.
+fn fresh_id() -> String {
     // An id that could repeat is better than no answer.
-    let fresh = || format!("{:016x}", getrandom::u64().unwrap_or_default());
-    given.filter(usable).map_or_else(fresh, str::to_owned)
+    static FIRST: LazyLock<u64> = LazyLock::new(|| getrandom::u64().unwrap_or_default());
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let number = FIRST.wrapping_add(CALLS.fetch_add(1, Ordering::Relaxed));
+    let mixed = (number ^ (number >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("{:016x}", mixed ^ (mixed >> 29))
 }
 
 /// The language that is preferred among those that there are.

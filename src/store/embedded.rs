@@ -8,6 +8,7 @@ mod journal;
 mod place;
 mod recent;
 mod rows;
+mod turn;
 
 use std::{
     path::Path,

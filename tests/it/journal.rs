@@ -1,8 +1,9 @@
 //! The file of the embedded engine in rough hands: what was acknowledged is in the file that the
 //! path names, or it was not acknowledged.
 
-use std::{fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
+use futures_util::{FutureExt as _, future::join_all};
 use rusqlite::{Connection, params};
 use serde::Serialize;
 use telegate::{
@@ -14,6 +15,7 @@ use telegate::{
     },
 };
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 
 use crate::harness::{
     eventually, mandate,
@@ -26,6 +28,8 @@ const WITHIN: Duration = Duration::from_secs(20);
 
 /// How many leases a test gives at most until what it waits for has come.
 const MANY: u64 = 5_000;
+/// How many deeds come together: more than fit in one turn.
+const TOGETHER: u64 = 100;
 /// The tables of the first layout.
 const FIRST_LAYOUT: &str = "
     PRAGMA journal_mode = WAL;
@@ -335,4 +339,53 @@ async fn a_file_whose_newest_commits_cannot_be_read_is_refused_and_left_as_it_is
         assert!(matches!(&refused, Error::Broken(why) if why.contains("of late")), "{refused}");
     }
     assert_eq!(count_of("recent", dir.path()), 1);
+}
+
+#[tokio::test]
+async fn deeds_that_come_together_share_commits_and_all_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (pool, store) = (pool_name("p"), standing_still(&dir));
+    store.create_pool(&pool, Policy::default(), &mandate()).await.unwrap();
+    for number in 0..TOGETHER {
+        store.add(&pool, session(&format!("s{number}"))).await.unwrap();
+    }
+    let before = survives(&store, &dir).await;
+    let ask = |number| store.acquire(&pool, want().ask(move || secret(number)));
+    let grants = join_all((0..TOGETHER).map(ask)).await;
+    let lent: BTreeSet<_> = grants.into_iter().map(|it| it.unwrap().record.name).collect();
+    assert_eq!(lent.len(), usize::try_from(TOGETHER).unwrap());
+    let commits = survives(&store, &dir).await - before;
+    assert!((1..20).contains(&commits), "{TOGETHER} deeds made {commits} commits");
+}
+
+#[tokio::test]
+async fn callers_that_hang_up_take_nobody_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = filled(&dir.path().join("store")).await;
+    let pool = pool_name("p");
+    let mut first = Box::pin(store.acquire(&pool, want().ask(|| secret(1))));
+    let mut second = Box::pin(store.acquire(&pool, want().ask(|| secret(2))));
+    assert!((&mut first).now_or_never().is_none());
+    assert!((&mut second).now_or_never().is_none());
+    // The first has begun the turn that the second is in.
+    drop(first);
+    let second = tokio::time::timeout(WITHIN, second).await.expect("it is answered").unwrap();
+    assert_eq!(second.record.name, name("b"));
+    assert_eq!(store.status(&pool).await.unwrap().counts.leased, 2);
+}
+
+#[test]
+fn a_runtime_that_goes_away_leaves_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = pool_name("p");
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let store = first.block_on(filled(&dir.path().join("store")));
+    let mut deed = Box::pin(store.acquire(&pool, want().ask(|| secret(1))));
+    assert!(first.block_on(async { (&mut deed).now_or_never() }).is_none());
+    drop(first);
+    let others = async { tokio::time::timeout(WITHIN, store.status(&pool)).await };
+    let status = second.block_on(others).expect("it is answered").unwrap();
+    assert_eq!(status.counts.leased, 1);
+    assert_eq!(second.block_on(deed).unwrap().record.name, name("a"));
 }

@@ -24,6 +24,7 @@ use super::{
     place::{Place, has_other_names},
     recent::{Recent, fold_all},
     rows::{LoadFault, Write, commit, load, prepare, probe},
+    turn::{Entry, Message, Open, Turn, Way},
 };
 use crate::{
     pool::{Realm, Time},
@@ -49,25 +50,10 @@ pub enum Durability {
     Process,
 }
 
-/// Deeds of one call that wait to be written.
-#[derive(Debug)]
-struct Entry {
-    writes: Vec<Write>,
-    /// What others hear once it is written.
-    news: Vec<Notice>,
-    written: oneshot::Sender<Result<()>>,
-}
-
-#[derive(Debug)]
-enum Message {
-    Entry(Entry),
-    Close(oneshot::Sender<()>),
-}
-
 /// The way to the writing thread.
 #[derive(Debug)]
 pub(super) struct Journal {
-    messages: mpsc::Sender<Message>,
+    way: Way,
     /// How many entries are not durable yet.
     pending: Arc<AtomicUsize>,
 }
@@ -89,12 +75,15 @@ impl Journal {
         let (messages, inbox) = mpsc::channel();
         let (health, watcher) = watch::channel(Health::Up);
         let pending = Arc::default();
-        let writer = Writer { file, inbox, memory, health, crier, pending: Arc::clone(&pending) };
+        let open = Open::default();
+        let way = Way::new(open.clone(), messages);
+        let waiting = Arc::clone(&pending);
+        let writer = Writer { file, open, inbox, memory, health, crier, pending: waiting };
         thread::Builder::new()
             .name("telegate-store".into())
             .spawn(move || writer.run())
             .expect("the operating system gives a thread at the start");
-        (Self { messages, pending }, watcher)
+        (Self { way, pending }, watcher)
     }
 
     /// Whether all that was queued is durable. Asked with the memory locked, it tells whether the
@@ -111,22 +100,21 @@ impl Journal {
     ) -> oneshot::Receiver<Result<()>> {
         self.pending.fetch_add(1, Ordering::SeqCst);
         let (written, waits) = oneshot::channel();
-        // When the thread is gone the sender is dropped with the message, and the waiter is told.
-        let _ = self.messages.send(Message::Entry(Entry { writes, news, written }));
+        self.way.enter(Entry { writes, news, written });
         waits
     }
 
     /// Writes what is queued and closes the file.
     pub(super) async fn close(&self) {
-        let (closed, waits) = oneshot::channel();
-        if self.messages.send(Message::Close(closed)).is_ok() {
-            let _ = waits.await;
+        if let Some(closed) = self.way.close() {
+            let _ = closed.await;
         }
     }
 }
 
 struct Writer {
     file: OpenFile,
+    open: Open,
     inbox: mpsc::Receiver<Message>,
     memory: Arc<Mutex<Memory>>,
     health: watch::Sender<Health>,
@@ -137,17 +125,18 @@ struct Writer {
 impl Writer {
     fn run(mut self) {
         while let Ok(message) = self.inbox.recv() {
-            let (mut entries, mut close) = self.gather(message);
-            if !entries.is_empty() {
-                match self.file.commit(&entries) {
+            let (mut turns, mut close) = self.gather(message);
+            if !turns.is_empty() {
+                match self.file.commit(&turns) {
                     Ok(()) => {
-                        self.pending.fetch_sub(entries.len(), Ordering::SeqCst);
-                        for notice in entries.iter_mut().flat_map(|entry| entry.news.drain(..)) {
+                        self.pending.fetch_sub(count(&turns), Ordering::SeqCst);
+                        let entries = turns.iter_mut().flat_map(|turn| &mut turn.entries);
+                        for notice in entries.flat_map(|entry| entry.news.drain(..)) {
                             self.crier.cry(notice);
                         }
-                        acknowledge(entries, &Ok(()));
+                        answer(turns, &Ok(()));
                     }
-                    Err(fault) => close = self.recover(entries, &fault, close),
+                    Err(fault) => close = self.recover(turns, &fault, close),
                 }
             }
             if let Some(closed) = close {
@@ -159,44 +148,44 @@ impl Writer {
     }
 
     /// Takes what else has come, boundedly.
-    fn gather(&self, first: Message) -> (Vec<Entry>, Option<oneshot::Sender<()>>) {
-        let mut entries = Vec::new();
+    fn gather(&self, first: Message) -> (Vec<Turn>, Option<oneshot::Sender<()>>) {
+        let mut turns = Vec::new();
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
-                Message::Entry(entry) => entries.push(entry),
-                Message::Close(closed) => return (entries, Some(closed)),
+                Message::Turn(turn) => turns.push(turn),
+                Message::Close(closed) => return (turns, Some(closed)),
             }
-            next = if entries.len() < MAX_GATHERED { self.inbox.try_recv().ok() } else { None };
+            next = if count(&turns) < MAX_GATHERED { self.inbox.try_recv().ok() } else { None };
         }
-        (entries, None)
+        (turns, None)
     }
 
     /// After a failed write: fails everything that built on it, and reads the memory anew, or gives
     /// up when the store is to be closed. Gives back who waits for that.
     fn recover(
         &mut self,
-        entries: Vec<Entry>,
+        turns: Vec<Turn>,
         fault: &str,
         mut close: Option<oneshot::Sender<()>>,
     ) -> Option<oneshot::Sender<()>> {
         tracing::error!(error = fault, "the store's file cannot be written; nothing is granted");
         self.health.send_replace(Health::Down);
         let why = format!("the store's file cannot be written: {fault}");
-        let mut failed = entries.len();
-        acknowledge(entries, &Err(why.clone()));
+        let mut failed = count(&turns);
+        answer(turns, &Err(why.clone()));
         loop {
             let Ok(mut memory) = lock(&self.memory) else { return close };
-            // Nothing new comes in while the memory is locked, so after this the queue is empty.
+            // Nothing new comes in while the memory is locked, so after this nothing is queued.
+            let mut late = vec![Turn::of(self.open.take())];
             while let Ok(message) = self.inbox.try_recv() {
                 match message {
-                    Message::Entry(entry) => {
-                        failed += 1;
-                        acknowledge(vec![entry], &Err(why.clone()));
-                    }
+                    Message::Turn(turn) => late.push(turn),
                     Message::Close(closed) => close = Some(closed),
                 }
             }
+            failed += count(&late);
+            answer(late, &Err(why.clone()));
             match self.file.read_anew() {
                 Ok(realm) => {
                     *memory = Memory::Up(realm);
@@ -220,8 +209,9 @@ impl Writer {
 
 impl OpenFile {
     /// Writes what came together, and sees that whoever opens the file next will find it.
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), String> {
-        let rows: Vec<_> = entries.iter().flat_map(|entry| &entry.writes).collect();
+    fn commit(&mut self, turns: &[Turn]) -> Result<(), String> {
+        let entries = turns.iter().flat_map(|turn| &turn.entries);
+        let rows: Vec<_> = entries.flat_map(|entry| &entry.writes).collect();
         if !rows.is_empty() {
             let written = commit(&mut self.database, &mut self.recent, &rows);
             written.map_err(|fault| fault.to_string())?;
@@ -252,11 +242,14 @@ fn read(file: &mut Connection) -> Result<(Realm, Time), LoadFault> {
     load(file)
 }
 
-fn acknowledge(entries: Vec<Entry>, outcome: &Result<(), String>) {
-    for entry in entries {
-        let outcome = outcome.clone().map_err(Error::Unavailable);
-        // A caller that hung up does not hear it; its deed stands all the same.
-        let _ = entry.written.send(outcome);
+/// How many deeds some turns have.
+fn count(turns: &[Turn]) -> usize {
+    turns.iter().map(|turn| turn.entries.len()).sum()
+}
+
+fn answer(turns: Vec<Turn>, outcome: &Result<(), String>) {
+    for turn in turns {
+        turn.answer(outcome);
     }
 }
 

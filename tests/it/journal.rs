@@ -254,7 +254,7 @@ async fn what_was_acknowledged_is_found_whatever_else_was_done_meanwhile() {
         store.set_mode(&pool, PoolMode::Paused, &mandate()).await.unwrap();
         survives(&store, &dir).await;
         store.set_mode(&pool, PoolMode::Active, &mandate()).await.unwrap();
-        store.remove(&pool, &name("a")).await.unwrap();
+        store.remove(&pool, &name("a"), &mandate()).await.unwrap();
         // The name comes back, and is nobody's.
         survives(&store, &dir).await;
         store.add(&pool, session("a")).await.unwrap();
@@ -263,7 +263,7 @@ async fn what_was_acknowledged_is_found_whatever_else_was_done_meanwhile() {
         survives(&store, &dir).await;
         give_back(&store, &again).await;
         for name in ["a", "b"] {
-            store.remove(&pool, &self::name(name)).await.unwrap();
+            store.remove(&pool, &self::name(name), &mandate()).await.unwrap();
             survives(&store, &dir).await;
         }
         store.delete_pool(&pool, &mandate()).await.unwrap();
@@ -281,7 +281,7 @@ async fn nothing_of_a_removed_session_stays_and_nothing_is_left_to_fold_on_closi
     }
     let a = lend(&store, 1, "a").await;
     give_back(&store, &a).await;
-    store.remove(&pool, &name("a")).await.unwrap();
+    store.remove(&pool, &name("a"), &mandate()).await.unwrap();
     let left = left_by_the_dead(&dir);
     assert_eq!(["recent", "standing"].map(|table| count_of(table, left.path())), [0, 1]);
     lend(&store, 2, "b").await;

@@ -184,7 +184,8 @@ fn stack(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let health = tonic_health::server::HealthService::from_health_reporter(reporter);
-    let pool = Workers::new(PoolService::new(store.clone(), metrics), limits.max_message);
+    let pool = PoolService::new(store.clone(), metrics, gate.clone());
+    let pool = Workers::new(pool, limits.max_message);
     let admin = SessionAdminServer::new(AdminService::new(store, keys))
         .max_decoding_message_size(limits.max_message);
     let others = Routes::new(admin)

@@ -4,25 +4,32 @@
 //! arrival, so that a free session is offered to the heads of the sub-lines only, however many
 //! stand behind them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use super::{
     Ask, KeyId, LeaseSecret, Span, Time,
     waiter::{LineKey, MAX_LINES, Ticket, Waiter},
 };
 
+/// How many digits a number has at most behind the first.
+const MOST_DIGITS: u32 = u64::MAX.ilog10();
+
 /// All waiters of a pool.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    /// By number, which rises with every arrival.
-    waiters: BTreeMap<u64, Waiter>,
+    /// By number, which rises with every arrival. Boxed, because the nodes of a map that grows at
+    /// its end are half empty.
+    waiters: BTreeMap<u64, Box<Waiter>>,
     tickets: HashMap<Ticket, u64>,
     secrets: HashMap<LeaseSecret, u64>,
     requests: HashMap<(KeyId, String), u64>,
     /// The numbers of those who can be served.
     lines: BTreeMap<LineKey, BTreeSet<u64>>,
     /// When each gives up; those of one moment by their ticket's text.
-    deadlines: BTreeMap<(Time, String), u64>,
+    deadlines: BTreeMap<(Time, ByText), u64>,
     /// The hand-over at which each key was last served; forgotten when nobody waits.
     turns: HashMap<KeyId, u64>,
     last_turn: u64,
@@ -54,9 +61,15 @@ impl Line {
         self.len() < most && (self.lines.contains_key(key) || self.lines.len() < MAX_LINES)
     }
 
+    /// How many are there up to a number. Costs nothing for the newest, however many wait.
+    pub(super) fn up_to(&self, seq: u64) -> usize {
+        let later = self.waiters.range(seq + 1..).filter(|(_, waiter)| !waiter.absent);
+        self.present - later.count()
+    }
+
     /// The waiters that are there, first come first.
     pub(super) fn waiters(&self) -> impl Iterator<Item = &Waiter> {
-        self.waiters.values().filter(|waiter| !waiter.absent)
+        self.waiters.values().map(Box::as_ref).filter(|waiter| !waiter.absent)
     }
 
     pub(super) fn of_ticket(&self, ticket: Ticket) -> Option<u64> {
@@ -71,7 +84,7 @@ impl Line {
     pub(super) fn of_request(&self, ask: &Ask) -> Option<&Waiter> {
         let tag = ask.request.as_ref()?;
         let seq = self.requests.get(&(ask.holder.key.clone(), tag.id.clone()))?;
-        self.waiters.get(seq)
+        self.waiters.get(seq).map(Box::as_ref)
     }
 
     /// The number of the next arrival.
@@ -102,7 +115,7 @@ impl Line {
             self.lines.entry(waiter.line()).or_default().insert(seq);
             self.present += 1;
         }
-        self.waiters.insert(seq, waiter);
+        self.waiters.insert(seq, Box::new(waiter));
     }
 
     /// Takes a waiter out. When the last has gone, all turns are forgotten.
@@ -129,7 +142,7 @@ impl Line {
             self.last_turn = 0;
             self.pace = None;
         }
-        Some(waiter)
+        Some(*waiter)
     }
 
     /// Takes out those whose time is over, at most so many.
@@ -165,7 +178,7 @@ impl Line {
             let turn = self.turns.get(&line.key).copied().unwrap_or(0);
             let rank = (line.priority.level(now.since(head.since)), turn, head.seq);
             if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, head));
+                best = Some((rank, head.as_ref()));
             }
         }
         best.map(|(_, waiter)| waiter)
@@ -183,6 +196,45 @@ impl Line {
     }
 }
 
-fn due(waiter: &Waiter) -> (Time, String) {
-    (waiter.deadline, waiter.ticket.0.to_string())
+fn due(waiter: &Waiter) -> (Time, ByText) {
+    (waiter.deadline, ByText(waiter.ticket.0))
+}
+
+/// A number in the order of its decimal text, in which Redis has tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ByText(u64);
+
+impl Ord for ByText {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Made equally long; of two that then are the same, the shorter text is the beginning of
+        // the other.
+        let digits = |number: u64| number.checked_ilog10().unwrap_or(0);
+        let wide = |number: u64| u128::from(number) * 10_u128.pow(MOST_DIGITS - digits(number));
+        let order = wide(self.0).cmp(&wide(other.0));
+        order.then_with(|| digits(self.0).cmp(&digits(other.0)))
+    }
+}
+
+impl PartialOrd for ByText {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ByText;
+
+    #[test]
+    fn tickets_of_one_moment_stand_in_the_order_of_their_text() {
+        let some = [0, 1, 2, 9, 10, 11, 12, 19, 20, 99, 100, 101, 109, 110, 123, u64::MAX / 10];
+        let most = [u64::MAX - 9, u64::MAX, 10_000_000_000_000_000_000, 9_999_999_999_999_999_999];
+        let all: Vec<u64> = some.into_iter().chain(most).collect();
+        for a in &all {
+            for b in &all {
+                let by_text = a.to_string().cmp(&b.to_string());
+                assert_eq!(ByText(*a).cmp(&ByText(*b)), by_text, "{a} and {b}");
+            }
+        }
+    }
 }

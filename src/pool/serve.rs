@@ -74,7 +74,7 @@ impl Pool {
         let seq = waiter.seq;
         self.line.insert(waiter, now);
         Ok(Enqueued::Waiting(Place {
-            position: count(self.line.waiters().take_while(|waiter| waiter.seq <= seq).count()),
+            position: count(self.line.up_to(seq)),
             waiters: count(self.line.present()),
             next_due: self.next_due(now),
         }))

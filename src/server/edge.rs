@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::CatchUnwind};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +29,6 @@ use super::{
 };
 use crate::{
     config::ServerConfig,
-    pool::KeyId,
     telemetry::{Metrics, Stopwatch},
 };
 
@@ -77,7 +76,7 @@ impl Gate {
     }
 
     fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Arc<Principal>, Fault> {
-        if self.shut.is_cancelled() {
+        if self.is_shut() {
             return Err(Fault::ShuttingDown);
         }
         let principal = self.keys.authenticate(headers)?;
@@ -90,6 +89,11 @@ impl Gate {
     /// Whether a key that was let in is still what it was.
     pub(super) fn still_admits(&self, principal: &Principal) -> bool {
         self.keys.still_admit(principal)
+    }
+
+    /// Whether nobody is let in any more.
+    pub(super) fn is_shut(&self) -> bool {
+        self.shut.is_cancelled()
     }
 
     /// Resolves when nobody is let in any more.
@@ -154,9 +158,8 @@ where
         let visit = Visit { gate: self.gate.clone(), call, path: path.to_owned(), watch };
         match admitted {
             Ok(principal) => {
-                let key = principal.key.clone();
-                let work = self.enter(request, visit.call.clone(), principal);
-                Box::pin(visit.answer(work, key))
+                let work = self.enter(request, visit.call.clone(), principal.clone());
+                Box::pin(visit.answer(work, principal))
             }
             Err(fault) => Box::pin(async move { Ok(visit.leave(Err(fault), "")) }),
         }
@@ -202,6 +205,9 @@ async fn pass(answering: Answering, call: Arc<Call>) -> Result<Response<Body>, I
     Ok(response)
 }
 
+/// The work behind the edge, whose panics are caught.
+type Work = CatchUnwind<AssertUnwindSafe<Answering>>;
+
 /// A call on its way through the edge.
 struct Visit {
     gate: Arc<Gate>,
@@ -211,21 +217,29 @@ struct Visit {
 }
 
 impl Visit {
-    async fn answer(self, work: Answering, key: KeyId) -> Result<Response<Body>, Infallible> {
-        let span = tracing::info_span!("call", request_id = self.call.id.as_str());
-        let answered = self.in_time(work).instrument(span).await;
-        Ok(self.leave(answered, key.as_str()))
+    /// The call to its end. Written so that what it takes over is in the future once: an `async fn`
+    /// would have room for it as argument and as variable.
+    fn answer(
+        self,
+        work: Answering,
+        principal: Arc<Principal>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
+        let mut work = AssertUnwindSafe(work).catch_unwind();
+        async move {
+            let span = tracing::info_span!("call", request_id = self.call.id.as_str());
+            let answered = self.in_time(&mut work).instrument(span).await;
+            Ok(self.leave(answered, principal.key.as_str()))
+        }
     }
 
     /// Waits for an answer for as long as a call may take.
-    async fn in_time(&self, work: Answering) -> Result<Response<Body>, Fault> {
-        let mut work = AssertUnwindSafe(work).catch_unwind();
+    async fn in_time(&self, work: &mut Work) -> Result<Response<Body>, Fault> {
         let limit = self.gate.config.limits.call_timeout;
         let answered = if STREAMED.contains(&self.path.as_str()) {
             work.await
         } else {
             loop {
-                match tokio::time::timeout(limit, &mut work).await {
+                match tokio::time::timeout(limit, &mut *work).await {
                     Ok(answered) => break answered,
                     // Its own patience bounds a call that stands in line.
                     Err(_elapsed) if self.call.is_waiting() => {}

@@ -11,11 +11,12 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, futures::Notified, mpsc},
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
 
+use super::edge::Gate;
 use crate::{
     clock,
     pool::{Departure, LeaseSecret, PoolName, Span, Ticket},
@@ -79,20 +80,26 @@ pub(super) struct Seat {
     room: Arc<WaitingRoom>,
     pool: PoolName,
     departure: Departure,
-    /// When the store itself drops the waiter.
+    /// When the call gives up, and the store itself drops the waiter.
     until: Instant,
     called: Arc<Notify>,
     leaves: bool,
 }
 
 impl WaitingRoom {
-    /// An empty room that hears what the store has to tell.
-    pub(super) fn open(store: Arc<dyn Store>) -> Arc<Self> {
+    /// An empty room that hears what the store has to tell, and when the broker closes.
+    pub(super) fn open(store: Arc<dyn Store>, gate: Arc<Gate>) -> Arc<Self> {
         let (gone, leaving) = mpsc::channel(MOST_GONE);
         tokio::spawn(see_off(store.clone(), leaving));
         let room = Arc::new(Self { store, parked: Mutex::default(), gone });
         let notices = room.store.notices();
-        let weak = Arc::downgrade(&room);
+        let (weak, closing) = (Arc::downgrade(&room), Arc::downgrade(&room));
+        tokio::spawn(async move {
+            gate.closing().await;
+            if let Some(room) = closing.upgrade() {
+                room.parked().seats.values().for_each(|called| called.notify_one());
+            }
+        });
         tokio::spawn(async move {
             let mut notices = notices;
             while let Some(notice) = notices.next().await {
@@ -128,7 +135,7 @@ impl WaitingRoom {
     }
 
     /// Notes that something is due in a pool, if that is sooner than was known.
-    pub(super) fn due(&self, pool: &PoolName, after: Span) {
+    fn due(&self, pool: &PoolName, after: Span) {
         if let Some(timer) = self.parked().pools.get(pool) {
             timer.bell.set(clock::moment() + Duration::from_millis(after.0));
         }
@@ -163,9 +170,34 @@ impl WaitingRoom {
 }
 
 impl Seat {
-    /// Waits until the call should ask again.
-    pub(super) async fn called(&self) {
-        self.called.notified().await;
+    /// Resolves when the call should ask again, or the broker closes.
+    pub(super) fn called(&self) -> Notified<'_> {
+        self.called.notified()
+    }
+
+    /// The pool in whose line it is.
+    pub(super) fn pool(&self) -> &PoolName {
+        &self.pool
+    }
+
+    /// The store that has the line.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.room.store
+    }
+
+    /// The waiter's name.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.departure.ticket
+    }
+
+    /// When the call gives up.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Notes that something is due in the pool.
+    pub(super) fn due(&self, after: Span) {
+        self.room.due(&self.pool, after);
     }
 
     /// The store knows of no waiter any more: nothing is left to leave.

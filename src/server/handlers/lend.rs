@@ -87,7 +87,7 @@ impl Lender {
         let since = clock::moment();
         let deadline = since + Duration::from_millis(wait.0);
         let seat = room.seat(&line.pool, ticket, ask.secret, deadline, ask.request.is_some());
-        let waiter = Waiter { line, room, caller, ask, seat, ticket, priority, since, deadline };
+        let waiter = Waiter { metrics: line.metrics, caller, ask, seat, priority, since };
         Ok(Box::pin(in_line(Box::new(waiter), wording).map_err(told)))
     }
 }
@@ -138,73 +138,78 @@ impl Wording {
 
 /// A call that stands in line. When it is dropped, it leaves the line.
 struct Waiter {
-    line: Line,
-    room: Arc<WaitingRoom>,
+    metrics: Arc<Metrics>,
     caller: Caller,
     ask: Ask,
     seat: Seat,
-    ticket: Ticket,
     priority: Priority,
     since: Instant,
-    deadline: Instant,
 }
 
 impl Waiter {
     /// For how much longer it waits, and where.
     fn patience(&self, now: Instant) -> Patience {
-        let wait = millis(self.deadline.saturating_duration_since(now));
-        Patience { ticket: self.ticket, wait, priority: self.priority }
+        let wait = millis(self.seat.until().saturating_duration_since(now));
+        Patience { ticket: self.seat.ticket(), wait, priority: self.priority }
     }
 
     /// The store knows of no waiter any more: all that is left is to deliver.
     fn vacate(self, grant: Grant) -> Delivery {
-        self.seat.vacate();
-        self.line.deliver(self.caller, grant)
+        let Self { metrics, caller, seat, .. } = self;
+        let line = Line { store: seat.store().clone(), metrics, pool: seat.pool().clone() };
+        seat.vacate();
+        line.deliver(caller, grant)
     }
 }
 
 /// Stands in line until a session is handed over or the wait is over, and then answers as if it
 /// had not waited.
-async fn in_line(
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its arguments twice")]
+fn in_line(
     mut waiter: Box<Waiter>,
     wording: Wording,
-) -> Result<Response<v1::AcquireResponse>, Fault> {
-    let mut away_since = None;
-    loop {
-        let now = clock::moment();
-        let patience = waiter.patience(now);
-        let mut wakes_at = waiter.deadline;
-        waiter = match ToTheEnd::of(joined(waiter, patience)).await? {
-            Joined::Granted(delivery) => return wording.answer(delivery).await,
-            Joined::Waiting(waiter, next_due) => {
-                away_since = None;
-                if let Some(after) = next_due {
-                    waiter.room.due(&waiter.line.pool, after);
+) -> impl Future<Output = Result<Response<v1::AcquireResponse>, Fault>> + Send {
+    async move {
+        let mut away_since = None;
+        loop {
+            let mut wakes_at = waiter.seat.until();
+            waiter = match ToTheEnd::of(joined(waiter)).await? {
+                Joined::Granted(delivery) => return wording.answer(delivery).await,
+                Joined::Waiting(waiter, next_due) => {
+                    away_since = None;
+                    if let Some(after) = next_due {
+                        waiter.seat.due(after);
+                    }
+                    waiter
                 }
-                waiter
-            }
-            Joined::Away(waiter, error) => {
-                // Whoever waits already is not sent away because the store is for a moment.
-                let is_new = waiter.ask.retried_for.is_none();
-                if is_new || now > *away_since.get_or_insert(now) + RIDE_OUT {
-                    return Err(error.into());
+                Joined::Away(waiter, error) => {
+                    // Whoever waits already is not sent away because the store is for a moment.
+                    let (now, is_new) = (clock::moment(), waiter.ask.retried_for.is_none());
+                    if is_new || now > *away_since.get_or_insert(now) + RIDE_OUT {
+                        return Err(error.into());
+                    }
+                    wakes_at = waiter.seat.until().min(now + again(waiter.seat.ticket()));
+                    waiter
                 }
-                wakes_at = waiter.deadline.min(now + again(waiter.ticket));
-                waiter
+            };
+            if waiter.caller.gate.is_shut() {
+                return Err(Fault::ShuttingDown);
             }
-        };
-        waiter.caller.step_aside();
-        let over = tokio::select! {
-            () = waiter.seat.called() => false,
-            () = sleep_until(wakes_at) => wakes_at == waiter.deadline,
-            () = waiter.caller.gate.closing() => return Err(Fault::ShuttingDown),
-        };
-        waiter.caller.step_back().await?;
-        let now = clock::moment();
-        waiter.ask.retried_for = Some(millis(now.saturating_duration_since(waiter.since)));
-        if over {
-            let delivery = ToTheEnd::of(asked_last(waiter)).await?;
-            return wording.answer(delivery).await;
+            waiter.caller.step_aside();
+            let over = tokio::select! {
+                () = waiter.seat.called() => false,
+                () = sleep_until(wakes_at) => wakes_at == waiter.seat.until(),
+            };
+            if waiter.caller.gate.is_shut() {
+                return Err(Fault::ShuttingDown);
+            }
+            waiter.caller.step_back().await?;
+            let now = clock::moment();
+            waiter.ask.retried_for = Some(millis(now.saturating_duration_since(waiter.since)));
+            if over {
+                let delivery = ToTheEnd::of(asked_last(waiter)).await?;
+                return wording.answer(delivery).await;
+            }
         }
     }
 }
@@ -218,9 +223,9 @@ enum Joined {
 
 /// Joins the line, or asks what has become of its place. The seat goes along, so that the line is
 /// left only after it was joined.
-async fn joined(waiter: Box<Waiter>, patience: Patience) -> Result<Joined, Fault> {
-    let line = &waiter.line;
-    match line.store.enqueue(&line.pool, waiter.ask.clone(), patience).await {
+async fn joined(waiter: Box<Waiter>) -> Result<Joined, Fault> {
+    let (seat, patience) = (&waiter.seat, waiter.patience(clock::moment()));
+    match seat.store().enqueue(seat.pool(), waiter.ask.clone(), patience).await {
         Ok(Enqueued::Granted(grant)) => Ok(Joined::Granted(waiter.vacate(*grant))),
         Ok(Enqueued::Waiting(place)) => Ok(Joined::Waiting(waiter, place.next_due)),
         Err(error) if error.is_transient() => Ok(Joined::Away(waiter, error)),
@@ -230,7 +235,8 @@ async fn joined(waiter: Box<Waiter>, patience: Patience) -> Result<Joined, Fault
 
 /// Asks once more when the wait is over, and leaves the line with that.
 async fn asked_last(waiter: Box<Waiter>) -> Result<Delivery, Fault> {
-    let Waiter { line, caller, ask, seat, .. } = *waiter;
+    let Waiter { metrics, caller, ask, seat, .. } = *waiter;
+    let line = Line { store: seat.store().clone(), metrics, pool: seat.pool().clone() };
     let asked = line.store.acquire(&line.pool, ask).await;
     seat.vacate();
     Ok(line.deliver(caller, asked?))

@@ -12,6 +12,7 @@ use crate::{
     server::{
         call::Caller,
         convert::{self, Invalidate, Target},
+        edge::Gate,
         keep_alive::Keeper,
         status::Fault,
         streams::Streams,
@@ -35,8 +36,12 @@ pub(in crate::server) struct PoolService {
 }
 
 impl PoolService {
-    pub(in crate::server) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
-        let room = WaitingRoom::open(store.clone());
+    pub(in crate::server) fn new(
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        gate: Arc<Gate>,
+    ) -> Self {
+        let room = WaitingRoom::open(store.clone(), gate);
         let (keeper, watchtower) = (Keeper::new(store.clone()), Watchtower::new(store.clone()));
         Self { store, metrics, room, streams: Streams::default(), keeper, watchtower }
     }

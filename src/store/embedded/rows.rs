@@ -166,6 +166,13 @@ pub(super) fn commit(
     // What is known of a removed session is erased, from `recent` too.
     let removes = rows.iter().any(|row| matches!(row, Write::Removed { .. }));
     let folds = removes || recent.is_full();
+    let mut now = if folds { Recent::default() } else { *recent };
+    if !folds && rows.iter().all(|row| matches!(row, Write::Standing { .. })) {
+        // A statement that stands alone is a transaction of its own, and two less to be read.
+        now.grow(recent::append(file, &standings)?);
+        *recent = now;
+        return Ok(());
+    }
     let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if folds {
         recent::fold(&transaction)?;
@@ -173,7 +180,6 @@ pub(super) fn commit(
     for row in rows {
         put(&transaction, row)?;
     }
-    let mut now = if folds { Recent::default() } else { *recent };
     if folds {
         for (key, standing) in standings {
             put_standing(&transaction, key, standing)?;

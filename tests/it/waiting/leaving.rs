@@ -1,4 +1,5 @@
-//! Those who have gone are seen off some at a time, and only so many of them.
+//! Those who have gone are seen off some at a time, and only so many of them; those who wait when
+//! the broker closes are told.
 
 use std::time::Duration;
 
@@ -6,14 +7,15 @@ use telegate::{
     config::{Limits, ServerConfig},
     pool::Span,
     proto::v1::{self, session_pool_client::SessionPoolClient},
+    store::Store as _,
 };
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use super::wire;
 use crate::{
-    broker::{Broker, Lines, new_session},
-    harness::eventually,
+    broker::{Broker, Lines, new_session, reason},
+    harness::{eventually, stage::pool_name},
     unruly::Unruly,
 };
 
@@ -123,4 +125,21 @@ async fn of_those_who_have_gone_so_many_wait_to_leave_and_the_store_drops_the_ot
     assert_eq!((waiters(&mut looks).await, told()), (BEYOND, BEYOND));
     broker.clock.advance(Span::hours(1));
     soon("their wait is over", async || waiters(&mut looks).await == 0).await;
+}
+
+#[tokio::test]
+async fn who_waits_when_the_broker_closes_is_told_and_leaves_the_line() {
+    let mut broker = all_lent().await;
+    let mut client = broker.pool();
+    let waiting = tokio::spawn(async move { client.acquire(super::ask(WAIT)).await });
+    let mut looks = broker.pool();
+    soon("it stands in line", async || waiters(&mut looks).await == 1).await;
+    broker.stop();
+    let told = tokio::time::timeout(super::WITHIN, waiting).await.expect("it is told soon");
+    assert_eq!(reason(&told.unwrap().unwrap_err()), "SHUTTING_DOWN");
+    let pool = pool_name("p");
+    soon("it has left", async || {
+        broker.store.list_waiters(&pool, 0, 10).await.is_ok_and(|waiters| waiters.is_empty())
+    })
+    .await;
 }

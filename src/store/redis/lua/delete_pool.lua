@@ -32,6 +32,7 @@ for _, key in ipairs(KEYS) do
     redis.call('DEL', key)
   end
 end
+-- The row that every record begins with (write_record in standing.lua), of no use to anybody.
 local row = cmsgpack.pack('Deleted', 0, 0, 0, 0, 0, 0)
 redis.call('SET', META, row .. cmsgpack.pack(past), 'PX', REMEMBERED)
 if trail then

@@ -47,8 +47,8 @@ do
   end
   local is_plain = least_rest and mode ~= 'Deleted' and is_quiet()
 
-  -- What all commands of a kind are about. What is needed most is filled by number, because asking
-  -- for the length of a list costs as much as putting something into it.
+  -- Runs a command for all that there is for it. What every call adds to is filled by number below,
+  -- because asking how long a table is costs as much as adding to it.
   local function write(verb, list, members)
     if members[1] then
       call(verb, list, unpack(members))
@@ -145,6 +145,7 @@ do
       local is_whole, labels, epoch, last_used, rest_until, trouble, ended =
         pcall(read, rows[i] or '')
       if not is_whole or trouble or not rest_until then
+        -- Back to its place, for the rules.
         back[#back + 1] = popped[2 * i]
         back[#back + 1] = name
       else

@@ -69,7 +69,7 @@ if past then
   pool = nil
 end
 
--- Writes the record down after a change.
+-- Writes the record down after a change. plain.lua reads the row by its places.
 local function write_record()
   local policy = pool.policy
   local row = cmsgpack.pack(pool.mode, pool.hold_until or 0, policy.default_ttl, policy.min_ttl,

@@ -156,7 +156,8 @@ fn play(broker: &mut Broker) -> u64 {
     }
     let after = peak(pid).unwrap();
     println!("  the broker had {before} KiB at most, and then {after} KiB");
-    after - before
+    // The kernel counts some pages late, so the most can be a little less than it was.
+    after.saturating_sub(before)
 }
 
 #[tokio::test]

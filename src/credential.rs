@@ -96,13 +96,14 @@ impl Credential {
         Fingerprint::new(&hex)
     }
 
-    /// The bytes that the store keeps.
+    /// The bytes that the store keeps: fields by their places, because a store of many sessions has
+    /// each name as often. So a new field goes to the end, and stays absent where it says nothing.
     #[must_use]
     pub fn seal(&self) -> Sealed {
-        Sealed(rmp_serde::to_vec_named(self).expect("a credential always encodes"))
+        Sealed(rmp_serde::to_vec(self).expect("a credential always encodes"))
     }
 
-    /// Reads the bytes that the store kept.
+    /// Reads the bytes that the store kept, by the fields' places or, as once, by their names.
     ///
     /// # Errors
     ///

@@ -268,8 +268,23 @@ fn a_credential_that_was_kept_before_still_opens() {
     let all = Telegram { api_id: None, ..made_up(2, false) };
     let Telegram { dc_id, test, auth_key, address, user_id, is_bot, .. } = all.clone();
     let before = Before::Telegram(Fields { dc_id, test, auth_key, address, user_id, is_bot });
-    let sealed = rmp_serde::to_vec_named(&before).unwrap();
-    assert!(Credential::unseal(&Sealed(sealed)).unwrap() == Credential::Telegram(all));
+    for kept in [rmp_serde::to_vec_named(&before).unwrap(), rmp_serde::to_vec(&before).unwrap()] {
+        assert!(Credential::unseal(&Sealed(kept)).unwrap() == Credential::Telegram(all.clone()));
+    }
+}
+
+#[test]
+fn a_credential_is_kept_without_the_names_of_its_fields() {
+    for password in [None, Some("four words".to_owned())] {
+        let known = Telegram { password, api_id: None, ..made_up(2, false) };
+        let bare = Telegram { address: None, is_bot: None, ..nameless(known.clone()) };
+        let whole = Credential::Telegram(known);
+        let kept = whole.seal();
+        assert!(Credential::unseal(&kept).unwrap() == whole);
+        assert!(!kept.0.windows(8).any(|bytes| bytes == b"auth_key"));
+        let word = bare.password.as_ref().map_or(0, |password| 1 + password.len());
+        assert_eq!(Credential::Telegram(bare).seal().0.len(), AUTH_KEY_LEN + 19 + word);
+    }
 }
 
 /// A fixed sequence of numbers without a pattern.

@@ -12,6 +12,7 @@ mod intake;
 mod keep_alive;
 mod metrics;
 mod routes;
+mod socket;
 pub mod status;
 mod streams;
 mod sync;
@@ -21,6 +22,7 @@ mod watch_pool;
 
 use std::{fs, future::Future, io, path::Path, path::PathBuf, sync::Arc};
 
+use futures_util::TryStreamExt as _;
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{
@@ -34,6 +36,7 @@ use self::{
     edge::{EdgeLayer, Gate},
     handlers::{AdminService, PoolService},
     routes::Fork,
+    socket::Socket,
     unary::Workers,
 };
 use crate::{
@@ -118,7 +121,7 @@ pub async fn serve(
     let _syncs: Vec<_> = config.syncs.iter().cloned().map(follow).collect();
     let _keys = Task(tokio::spawn(async move { keys.follow().await }));
 
-    let incoming = TcpIncoming::from(calls).with_nodelay(Some(true));
+    let incoming = TcpIncoming::from(calls).with_nodelay(Some(true)).map_ok(Socket::from);
     let (close, closing) = oneshot::channel::<()>();
     let serving = transport.serve_with_incoming_shutdown(services, incoming, async {
         let _ = closing.await;

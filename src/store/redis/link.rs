@@ -5,13 +5,17 @@
 //! Nothing that was sent over a broken connection can run after a repetition: before a new
 //! connection is used, the server is told to drop the old one.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use redis::{RedisResult, Value};
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +53,16 @@ pub(super) struct Link {
     health: watch::Receiver<Health>,
     closing: CancellationToken,
     reply_within: Duration,
+    anchor: Anchor,
 }
+
+/// A timer that is due before those of the calls that come after it, and that no answer takes back.
+///
+/// Whenever one is set that is due before all others, the runtime writes to itself in order to wake
+/// and set its alarm anew. A call that comes alone would cost that each time; so it costs it once
+/// in the time that a reply may take.
+#[derive(Default)]
+struct Anchor(Mutex<Option<Instant>>);
 
 #[derive(Clone)]
 enum State {
@@ -120,7 +133,8 @@ impl Link {
         let keeper = Keeper { dialer, ear, witnesses, state, health };
         tokio::spawn(closing.clone().run_until_cancelled_owned(keeper.run()));
         let reply_within = options.reply_within;
-        Ok(Self { state: state_seen, health: health_seen, closing, reply_within })
+        let anchor = Anchor::default();
+        Ok(Self { state: state_seen, health: health_seen, closing, reply_within, anchor })
     }
 
     pub(super) fn health(&self) -> watch::Receiver<Health> {
@@ -219,6 +233,7 @@ impl Link {
         let mut sent = pin!(wire.send(call));
         let mut heard = wire.answers();
         let mut since = clock::moment();
+        self.anchor.hold(since, self.reply_within);
         loop {
             let enough = since + self.reply_within;
             if let Ok(answer) = timeout_at(until.min(enough), sent.as_mut()).await {
@@ -232,6 +247,17 @@ impl Link {
                 return None;
             }
             (heard, since) = (answers, enough);
+        }
+    }
+}
+
+impl Anchor {
+    /// Sets the timer, unless it is set.
+    fn hold(&self, now: Instant, span: Duration) {
+        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if due.is_none_or(|due| due <= now) {
+            *due = Some(now + span);
+            tokio::spawn(sleep_until(now + span));
         }
     }
 }

@@ -12,6 +12,7 @@ mod intake;
 mod keep_alive;
 mod metrics;
 mod routes;
+mod secrets;
 mod socket;
 pub mod status;
 mod streams;

@@ -19,12 +19,13 @@ use super::{Answering, caller};
 
 use crate::{
     clock,
-    pool::{Ask, Enqueued, Grant, LeaseSecret, Patience, PoolName, Priority, Span, Ticket},
+    pool::{Ask, Enqueued, Grant, Patience, PoolName, Priority, Span, Ticket},
     proto::v1,
     server::{
         call::{Call, Caller},
         convert::{self, Acquire, Audience, Form},
         delivery::{Delivery, Parcel},
+        secrets::secret,
         status::{Fault, status},
         waiting::{Seat, WaitingRoom},
     },
@@ -69,7 +70,7 @@ impl Lender {
         request: &v1::AcquireRequest,
     ) -> Result<Answering<'static, v1::AcquireResponse>, Fault> {
         let Acquire { pool, ask, form, wait, priority } =
-            convert::acquire(request, caller.key(), secret()?)?;
+            convert::acquire(request, caller.key(), secret().map_err(no_secrets)?)?;
         caller.enter(&pool)?;
         let call = caller.call.clone();
         let wording = Wording { form, audience: caller.audience(), call: call.clone() };
@@ -281,12 +282,6 @@ impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
             runtime.spawn(work);
         }
     }
-}
-
-fn secret() -> Result<LeaseSecret, Fault> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(no_secrets)?;
-    Ok(LeaseSecret::new(bits))
 }
 
 fn no_secrets(error: getrandom::Error) -> Fault {

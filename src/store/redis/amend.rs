@@ -6,7 +6,7 @@
 
 use super::{
     Inner,
-    argument::{Call, label_lines, pack},
+    argument::{Call, label_lines, pack, secret_parts},
     reply::About,
     scripts::Verb,
 };
@@ -74,9 +74,9 @@ impl Inner {
             if !reply.is("stale") {
                 return reply.session_view(about);
             }
-            let (known, seen) = reply.told_session()?;
+            let (known, seen) = reply.told_session(session)?;
             let made = change.clone().fit(pool, &known)?;
-            record = if made == known { Vec::new() } else { pack(&made) };
+            record = if made == known { Vec::new() } else { secret_parts(&made) };
             labels = label_lines(&made.labels);
             account = made.account_id.map(|id| id.to_string()).unwrap_or_default();
             what = reasoned(&changed(&known, &made), &on.detail);

@@ -8,7 +8,7 @@ use super::{keys::Names, scripts::Verb};
 use crate::{
     pool::{
         Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Mandate, Patience, PoolMode,
-        Requirement, Selector, SessionName, Span, Target, Time,
+        Requirement, Selector, SessionName, SessionRecord, Span, Target, Time,
         verdict::{Action, Reach, Scope, Term, method_key},
     },
     store::{Error, Result},
@@ -259,6 +259,12 @@ fn needles(selector: &Selector) -> Vec<(bool, Vec<String>)> {
     selector.requirements().iter().map(needle).collect()
 }
 
+/// The record of a session, as `kept.rs` reads it: its secret parts. What else is known of it, the
+/// scripts keep in the open.
+pub(super) fn secret_parts(record: &SessionRecord) -> Vec<u8> {
+    row(&(&record.credential, &record.proxy, &record.device))
+}
+
 /// Labels, as `lua/standing.lua` keeps them.
 pub(super) fn label_lines(labels: &Labels) -> String {
     let mut lines = String::new();
@@ -293,9 +299,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A name that nothing else has.
+/// A name that nothing else has of what one call is told apart from.
 pub(super) fn fresh_name() -> Result<String> {
-    let mut bits = [0; 16];
+    let mut bits = [0; 8];
     getrandom::fill(&mut bits)
         .map_err(|error| Error::Broken(format!("the system gives no random bits: {error}")))?;
     Ok(hex(&bits))

@@ -13,15 +13,15 @@
 
 use super::{
     Inner,
-    argument::{Call, label_lines, pack},
+    argument::{Call, label_lines, secret_parts},
     link::{Failure, Patience},
     reply::{About, claimant, credential_exists},
     scripts::Verb,
 };
 use crate::{
     pool::{
-        Fingerprint, Mandate, NewSession, PoolName, Secrets, SessionName, SessionRecord,
-        SessionState, SessionView, Time,
+        Fingerprint, Mandate, NewSession, PoolName, Secrets, SessionName, SessionState,
+        SessionView, Time,
     },
     store::{Error, Result},
 };
@@ -67,8 +67,7 @@ impl Inner {
         let labels = label_lines(&new.labels);
         let account = new.account_id.map(|id| id.to_string()).unwrap_or_default();
         let by = new.by.clone();
-        // The script knows the time, and keeps it beside the record.
-        let record = pack(&new.into_record(Time::default()));
+        let record = secret_parts(&new.into_record(Time::default()));
         let mut patience = self.link.patience();
         for _ in 0..ATTEMPTS {
             let claimed = self.claim(&claim, &mut patience).await?;
@@ -159,12 +158,10 @@ impl Inner {
         if now == new || now != *read {
             return Ok(now == new);
         }
-        // As it was added: the moment stands beside the record.
-        let record = SessionRecord { created_at: Time::default(), ..record.with_secrets(new) };
         let call = Call::new(Verb::Reseal, self.keys.pool(pool))
             .with(session.as_str())
             .with(kept)
-            .with(pack(&record));
+            .with(secret_parts(&record.with_secrets(new)));
         let reply = self.link.run(&call, &mut patience).await?;
         reply.expect("resealed", about)?.flag()
     }

@@ -7,9 +7,9 @@ use serde::{Deserialize, de::IntoDeserializer as _};
 use super::{argument::METHOD, reply::broken};
 use crate::{
     pool::{
-        CoolDown, Effect, EndCause, Ended, Escalation, Growth, Holder, Invalidation, KeyId, Lease,
-        LeaseSecret, Priority, RequestTag, Selector, SessionName, SessionRecord, SessionState,
-        Standing, Suspicion, Time, WaiterView,
+        CoolDown, Effect, EndCause, Ended, Escalation, Event, Fingerprint, Growth, Holder,
+        Invalidation, KeyId, Labels, Lease, LeaseSecret, Priority, RequestTag, Selector,
+        SessionName, SessionRecord, SessionState, Standing, Suspicion, Time, WaiterView,
         verdict::{Capability, Scope},
     },
     store::Result,
@@ -54,26 +54,51 @@ struct KeptEffect {
     breach: Option<Vec<Holder>>,
 }
 
-/// What is known of a session: a head in text, a zero byte, and the record. When it was added
-/// stands in the head, because only the script knew.
-pub(super) fn record(kept: &[u8]) -> Result<SessionRecord> {
+/// A session: its labels, which stand with how it stands, and what else is known of it: a head in
+/// text (`lua/add.lua`), a zero byte, and its secret parts.
+pub(super) fn record(name: SessionName, labels: &str, known: &[u8]) -> Result<SessionRecord> {
     let malformed = || broken("a malformed session");
-    let end = kept.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
-    let head = std::str::from_utf8(&kept[..end]).map_err(|_| malformed())?;
-    let created_at = head.split(' ').next().and_then(|at| at.parse().ok());
-    let record: SessionRecord = unpack(&kept[end + 1..])?;
-    Ok(SessionRecord { created_at: Time(created_at.ok_or_else(malformed)?), ..record })
+    let end = known.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
+    let head = std::str::from_utf8(&known[..end]).map_err(|_| malformed())?;
+    let mut words = head.split(' ');
+    let mut word = || words.next().ok_or_else(malformed);
+    let created_at = word()?.parse().map_err(|_| malformed())?;
+    let (_claim, fingerprint) = (word()?, word()?);
+    let account_id = word().ok().map(str::parse).transpose().map_err(|_| malformed())?;
+    let mut secret_parts = Row::of(&known[end + 1..]);
+    Ok(SessionRecord {
+        name,
+        labels: labels_of(labels).ok_or_else(malformed)?,
+        fingerprint: Fingerprint::new(fingerprint),
+        account_id,
+        credential: secret_parts.next()?,
+        proxy: secret_parts.next()?,
+        device: secret_parts.next()?,
+        created_at: Time(created_at),
+    })
+}
+
+/// Labels, as `lua/standing.lua` keeps them.
+fn labels_of(lines: &str) -> Option<Labels> {
+    let label =
+        |line: &str| line.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    lines.split('\n').filter(|line| !line.is_empty()).map(label).collect()
 }
 
 /// How a session stands: a row, as `lua/standing.lua` packs it.
 pub(super) fn standing(packed: &[u8]) -> Result<Standing> {
+    Ok(labelled(packed)?.1)
+}
+
+/// The same, and the session's labels before it.
+pub(super) fn labelled(packed: &[u8]) -> Result<(&str, Standing)> {
     let mut row = Row::of(packed);
-    let _labels: Option<&str> = row.next()?;
+    let labels = row.next::<Option<&str>>()?.unwrap_or_default();
     let (epoch, last_used, rest_until) = (row.next()?, row.next()?, row.next()?);
     let trouble: KeptTrouble = row.next::<Option<_>>()?.unwrap_or_default();
     let ended = row.ended()?;
     let lease = row.lease(epoch)?;
-    Ok(Standing {
+    let standing = Standing {
         epoch,
         last_used,
         lease,
@@ -84,7 +109,8 @@ pub(super) fn standing(packed: &[u8]) -> Result<Standing> {
         suspect: trouble.suspect,
         floods: trouble.floods.into_iter().collect(),
         growth: trouble.growth.into_iter().map(KeptGrowth::into_growth).collect(),
-    })
+    };
+    Ok((labels, standing))
 }
 
 /// Values that were packed one behind the other.
@@ -133,6 +159,18 @@ impl<'a> Row<'a> {
             renewals: self.next::<Option<_>>()?.unwrap_or_default(),
         }))
     }
+}
+
+/// Something that was done: a row, as `lua/settle.lua` packs it.
+pub(super) fn event(packed: &[u8]) -> Result<Event> {
+    let mut row = Row::of(packed);
+    Ok(Event {
+        number: row.next()?,
+        at: row.next()?,
+        verb: row.next()?,
+        by: row.next()?,
+        detail: row.next()?,
+    })
 }
 
 /// A brake.

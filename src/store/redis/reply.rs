@@ -13,7 +13,7 @@ use crate::{
         Ask, Effect, Enqueued, Event, Fingerprint, FloodSlot, Grant, Lease, LeaseMark, Lent,
         NextRelease, Place, PoolCounts, PoolName, PoolRecord, PoolStatus, PoolView, Progress,
         Queue, Refusal, ReleaseCause, Revoked, SessionName, SessionRecord, SessionState,
-        SessionView, Span, Time, WaiterView, floods_of,
+        SessionView, Span, Standing, Time, WaiterView, floods_of,
     },
     store::{Error, Result},
 };
@@ -90,7 +90,7 @@ impl Reply {
         Ok(PoolView { record, status, brakes, floods })
     }
 
-    /// `{session, now, what is known of it, how it stands}`
+    /// `{session, now, its name, what is known of it, how it stands}`
     pub(super) fn session_view(self, about: About) -> Result<SessionView> {
         let mut fields = self.expect("session", about)?;
         let at = fields.time()?;
@@ -101,23 +101,22 @@ impl Reply {
     pub(super) fn kept_session(self, about: About) -> Result<(Vec<u8>, SessionRecord)> {
         let mut fields = self.expect("session", about)?;
         fields.time()?;
-        let kept = fields.bytes()?;
-        let record = kept::record(&kept)?;
-        Ok((kept, record))
+        let (known, record, _) = fields.session()?;
+        Ok((known, record))
     }
 
-    /// `{sessions, now, what is known of the first, how it stands, ...}`
+    /// `{sessions, now, name of the first, what is known of it, how it stands, ...}`
     pub(super) fn session_views(self, about: About) -> Result<Vec<SessionView>> {
         let mut fields = self.expect("sessions", about)?;
         let at = fields.time()?;
-        let mut views = Vec::with_capacity(fields.fields.len() / 2);
+        let mut views = Vec::with_capacity(fields.fields.len() / 3);
         while fields.fields.len() > 0 {
             views.push(fields.shown_session(at)?);
         }
         Ok(views)
     }
 
-    /// `{granted, now, 1 if an earlier call had it, what is known of it, how it stands}`
+    /// `{granted, now, 1 if an earlier call had it, session, what is known of it, how it stands}`
     pub(super) fn grant(self, about: About) -> Result<Grant> {
         let mut fields = self.expect("granted", about)?;
         let at = fields.time()?;
@@ -163,8 +162,7 @@ impl Reply {
 
     /// `{explained, session}`
     pub(super) fn chosen(self, about: About) -> Result<SessionName> {
-        let name = self.expect("explained", about)?.text()?;
-        SessionName::parse(&name).ok_or_else(|| broken("a malformed session name"))
+        self.expect("explained", about)?.session_name()
     }
 
     /// What is left of an answer: `now, what a report did`, or nothing.
@@ -207,8 +205,7 @@ impl Reply {
     fn lent(&mut self) -> Result<Vec<Lent>> {
         let mut found = Vec::with_capacity(self.fields.len() / 2);
         while self.fields.len() > 0 {
-            let session = SessionName::parse(&self.text()?);
-            let session = session.ok_or_else(|| broken("a malformed session name"))?;
+            let session = self.session_name()?;
             let lease = kept::standing(&self.bytes()?)?.lease;
             let lease = lease.ok_or_else(|| broken("no lease where one was kept"))?;
             found.push(Lent { session, lease });
@@ -218,7 +215,7 @@ impl Reply {
 
     /// `{events, event, ...}`
     pub(super) fn events(self, about: About) -> Result<Vec<Event>> {
-        self.expect("events", about)?.fields.map(|event| unpack(&bytes(Some(event))?)).collect()
+        self.expect("events", about)?.fields.map(|row| kept::event(&bytes(Some(row))?)).collect()
     }
 
     /// `{names, name, ...}`
@@ -238,10 +235,12 @@ impl Reply {
         Ok((unpack(&packed)?, hex(&Sha1::digest(&packed))))
     }
 
-    /// `{stale, what is known of it}`: of a session, and the digest by which it is known.
-    pub(super) fn told_session(&mut self) -> Result<(SessionRecord, String)> {
-        let known = self.bytes()?;
-        Ok((kept::record(&known)?, hex(&Sha1::digest(&known))))
+    /// `{stale, its labels, what is known of it}`: the record of a session, and the digest by which
+    /// it is known.
+    pub(super) fn told_session(&mut self, name: &SessionName) -> Result<(SessionRecord, String)> {
+        let (labels, known) = (self.text()?, self.bytes()?);
+        let record = kept::record(name.clone(), &labels, &known)?;
+        Ok((record, hex(&Sha1::digest([labels.as_bytes(), &known].concat()))))
     }
 
     /// The refusal that this is.
@@ -402,9 +401,20 @@ impl Reply {
     }
 
     fn shown_session(&mut self, at: Time) -> Result<SessionView> {
-        let record = kept::record(&self.bytes()?)?;
-        let standing = kept::standing(&self.bytes()?)?;
+        let (_, record, standing) = self.session()?;
         Ok(SessionView { record, standing, at })
+    }
+
+    /// `name, what is known of it, how it stands`, the second as it is, too.
+    fn session(&mut self) -> Result<(Vec<u8>, SessionRecord, Standing)> {
+        let (name, known, packed) = (self.session_name()?, self.bytes()?, self.bytes()?);
+        let (labels, standing) = kept::labelled(&packed)?;
+        let record = kept::record(name, labels, &known)?;
+        Ok((known, record, standing))
+    }
+
+    fn session_name(&mut self) -> Result<SessionName> {
+        SessionName::parse(&self.text()?).ok_or_else(|| broken("a malformed session name"))
     }
 }
 

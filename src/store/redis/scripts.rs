@@ -273,8 +273,8 @@ mod tests {
     fn unknown(code: &str) -> Vec<String> {
         const KNOWN: &str = "and break do else elseif end false for function if in local nil not \
                              or repeat return then true until while assert ipairs pairs pcall \
-                             select tonumber tostring type unpack math string table redis \
-                             cmsgpack KEYS ARGV";
+                             select tonumber tostring type unpack math string struct table \
+                             redis cmsgpack KEYS ARGV";
         let words = words(code);
         let word = |at: usize| words.get(at).map_or("", String::as_str);
         let mut declared: BTreeSet<&str> = KNOWN.split(' ').collect();

@@ -6,7 +6,7 @@
 --         5 the claim on the fingerprint (claim.lua), empty where another session holds it
 --         6 when the claim was made · 7 for how long in ms it is good
 --         8 its account, empty where that is not known · 9 who adds it
--- returns {session, now, what is known of it, how it stands}
+-- returns {session, now, its name, what is known of it, how it stands}
 --         {claim_late} where the claim is no longer good
 -- refuses pool_not_found · {session_exists, its fingerprint, its claim} · credential_exists
 --

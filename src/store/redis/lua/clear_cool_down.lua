@@ -3,7 +3,7 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session, or empty for a brake · 2 the scope's key · 3 who does it · 4 why
--- returns {session, now, what is known of it, how it stands}, or {cleared} for a brake
+-- returns {session, now, its name, what is known of it, how it stands}, or {cleared} for a brake
 -- refuses pool_not_found · session_not_found
 if not pool then
   return { 'pool_not_found' }

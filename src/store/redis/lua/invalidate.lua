@@ -3,7 +3,7 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session · 2 why, packed: {reason, detail, by}
--- returns {session, now, what is known of it, how it stands}
+-- returns {session, now, its name, what is known of it, how it stands}
 -- refuses pool_not_found · session_not_found
 if not pool then
   return { 'pool_not_found' }

@@ -3,7 +3,7 @@
 -- The lease that the ask has already, a new one, or a refusal. `choice()` gives choose().
 local function lend(ask, choice)
   local function granted(name, packed, before)
-    return { 'granted', now, before, redis.call('HGET', SESSION, name), packed }
+    return { 'granted', now, before, name, redis.call('HGET', SESSION, name), packed }
   end
   if ask.retried then
     local name = redis.call('HGET', REQUESTS, ask.secret)

@@ -84,7 +84,7 @@ local function first_in_line(selector, scopes, label)
     if label then
       for i, member in ipairs(redis.call('ZRANGEBYLEX', READY, from, to, 'LIMIT', '0', chunk)) do
         here[i] = string.sub(member, #label + 1)
-        names[i] = string.match(member, '[^%z]*$')
+        names[i] = placed(member, #label)
       end
     else
       local found = redis.call('ZRANGE', FREE, from, from + chunk - 1, 'WITHSCORES')

@@ -39,11 +39,11 @@ do
     return call('ZCOUNT', list, '-inf', NOW) > 0
   end
   local function is_quiet()
-    if is_due(LEASES) or is_due(RESTS) then
+    if is_due(LEASES) then
       return false
     end
-    return call('EXISTS', WAITERS, FLOODS, THAWS) == 0
-      or call('EXISTS', WAITERS) == 0 and not is_due(FLOODS) and not is_due(THAWS)
+    return call('EXISTS', WAITERS, RESTS, FLOODS, THAWS) == 0 or call('EXISTS', WAITERS) == 0
+      and not is_due(RESTS) and not is_due(FLOODS) and not is_due(THAWS)
   end
   local is_plain = least_rest and mode ~= 'Deleted' and is_quiet()
 
@@ -56,7 +56,7 @@ do
   end
   -- Adds the members of READY that a session has, with a score or without.
   local function line_up(members, labels, last_used, name, score)
-    local place = string.format('\0%016d\0', last_used) .. name
+    local place = '\0' .. struct.pack('>I6', last_used) .. name
     for label in string.gmatch(labels, '[^\n]+') do
       members[#members + 1] = score
       members[#members + 1] = label .. place
@@ -170,7 +170,7 @@ do
           request, digest, now, now + ttl, now + max_lifetime, ttl, 1, nil)
         written[2 * count - 1] = name
         written[2 * count] = row
-        answers[part] = { 'granted', now, 0, sessions[i], row }
+        answers[part] = { 'granted', now, 0, name, sessions[i], row }
       end
     end
     left = left - count

@@ -19,8 +19,8 @@ local function read_waiter(ticket)
 end
 
 local function member_of(waiter)
-  return waiter.line .. '\0' .. in_member(waiter.seq) .. '\0' .. in_member(waiter.since) .. '\0'
-    .. in_member(waiter.deadline) .. '\0' .. waiter.ticket
+  return waiter.line .. string.format('\0%016d\0%016d\0%016d\0', waiter.seq, waiter.since,
+    waiter.deadline) .. waiter.ticket
 end
 
 -- Takes a waiter out of the line.

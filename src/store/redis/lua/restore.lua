@@ -3,7 +3,7 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session · 2 who does it · 3 why
--- returns {session, now, what is known of it, how it stands}
+-- returns {session, now, its name, what is known of it, how it stands}
 -- refuses pool_not_found · session_not_found · {inappropriate_state, state}
 if not pool then
   return { 'pool_not_found' }

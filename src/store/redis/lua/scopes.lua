@@ -10,10 +10,10 @@ local WALK_LIMIT = 256
 -- Settles what is due in the scopes, boundedly.
 local function settle_scopes(scopes)
   for _, scope in ipairs(scopes) do
-    local from, to = '[' .. scope .. '\0', '(' .. scope .. '\0' .. in_member(now + 1)
+    local from, to = '[' .. scope .. '\0', '(' .. scope .. place('', now + 1)
     local over = redis.call('ZRANGEBYLEX', SCOPES, from, to, 'LIMIT', '0', SETTLE_LIMIT)
     for _, member in ipairs(over) do
-      local name = string.match(member, '[^%z]*$')
+      local name = placed(member, #scope)
       settlers().thaw(name, read_standing(name))
     end
   end
@@ -90,8 +90,7 @@ local function by_end(scope)
     local names, moments = {}, {}
     local found = redis.call('ZRANGEBYLEX', SCOPES, first, last, 'LIMIT', from, count)
     for i, member in ipairs(found) do
-      local ends, name = string.match(member, '^%z(%d+)%z([^%z]*)$', #scope + 1)
-      names[i], moments[i] = name, tonumber(ends)
+      names[i], moments[i] = placed(member, #scope)
     end
     return names, moments
   end

@@ -5,6 +5,8 @@
 local SETTLE_LIMIT = '64'
 -- How many events are kept of a session.
 local MAX_EVENTS = 50
+-- How many values an event has.
+local EVENT_VALUES = 5
 
 -- Makes what settles one session, and what keeps its trail.
 local function settlers()
@@ -20,17 +22,23 @@ local function settlers()
     return tonumber(number), string.sub(kept, ends), tonumber(count)
   end
 
+  -- Where the event ends that begins behind a place among the events.
+  function made.end_of_event(events, from)
+    local ends = cmsgpack.unpack_limit(events, EVENT_VALUES, from)
+    return ends < 0 and #events or ends
+  end
+
   -- Adds an event to the trail of a session; the oldest goes when there are too many. Comes after
   -- the first write of a change (see unindex).
   function made.note(name, verb, by, detail, at)
     local number, events, count = made.read_trail(name)
     if count == MAX_EVENTS then
-      events = string.sub(events, cmsgpack.unpack_one(events) + 1)
+      events = string.sub(events, made.end_of_event(events, 0) + 1)
       count = count - 1
     end
-    local event = { number = number, at = at, verb = verb, by = by, detail = detail }
     local head = string.format('%d %d\0', number + 1, count + 1)
-    redis.call('HSET', TRAIL, name, head .. events .. cmsgpack.pack(event))
+    local event = cmsgpack.pack(number, at, verb, by, detail)
+    redis.call('HSET', TRAIL, name, head .. events .. event)
   end
 
   -- Drops the cool-downs that are over: the narrow ones, or all.

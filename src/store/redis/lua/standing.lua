@@ -9,20 +9,20 @@
 --   meta      STRING  the pool's record: what plain calls need as a row of values, packed one
 --                     behind the other (write_record), then all of it as a map
 --   session   HASH    name -> what is known of the session: a head in text (see add.lua), a zero
---                     byte, and a record that only the broker reads
+--                     byte, and a record of its secret parts, which only the broker reads
 --   standing  HASH    name -> how the session stands, packed
 --   free      ZSET    free sessions by last use
 --   leases    ZSET    leased sessions by expiry
 --   rests     ZSET    resting sessions by the end of their rest
 --   requests  HASH    secret of a living lease, and "key\0request id" where it has one -> session
 --   index     ZSET    "\0name" and "key=value\0name" of every session, all with score 0
---   ready     ZSET    "key=value\0last use\0name" of every free session, all with score 0
+--   ready     ZSET    "key=value\0last use, name" of every free session, all with score 0
 --   floods    ZSET    sessions that cool down as a whole, by the end of that
 --   suspects  ZSET    suspect sessions by the moment from which they may be probed
 --   thaws     ZSET    sessions that cool down for narrow scopes by the soonest end of one
---   scopes    ZSET    "scope\0end\0name" of every narrow cool-down, all with score 0
---   cooling   ZSET    "scope\0last use\0name" of every narrow one of a free session, all with
---                     score 0
+--   scopes    ZSET    "scope\0end, name" of every narrow cool-down, all with score 0
+--   cooling   ZSET    "scope\0last use, name" of every narrow one of a free session, all with
+--                     score 0 (for these three see place)
 --   accounts  ZSET    "account\0name" of every session with a known account, all with score 0
 --   brakes    HASH    scope of a method -> its brake in the whole pool, packed
 --   bursts    HASH    scope of a method -> {session -> when it flooded last}, packed
@@ -38,7 +38,7 @@
 --                     due; "#pace", in how many ms a waiter is served of late; "#since", when
 --                     the last was served, or the line began to form
 --   trail     HASH    name, or nothing for the pool itself -> what was done to it: "next number,
---                     how many\0", and the events, each packed, the oldest first; "\0" and a number
+--                     how many\0", and the events, each a row, the oldest first; "\0" and a number
 --                     from 0 to 11 -> the floods of five minutes of an hour, packed: {start,
 --                     methods = {key -> {method, count}}}
 --
@@ -231,19 +231,14 @@ local function seat(standing)
   return FREE, standing.last_used
 end
 
--- A moment as it stands in a member: all of one width, so that they sort.
-local now_in_member = nil
-local function in_member(moment)
-  if moment ~= now then
-    return string.format('%016d', moment)
-  end
-  now_in_member = now_in_member or string.format('%016d', now)
-  return now_in_member
+-- What stands behind a label in READY and behind a scope in COOLING and SCOPES: a zero byte, a
+-- moment in six bytes that sort, and the name. And the name and the moment in such a member, behind
+-- a label or a scope of some length.
+local function place(name, moment)
+  return '\0' .. struct.pack('>I6', moment) .. name
 end
-
--- Where a free session has its place in READY and COOLING, behind a label or a scope.
-local function place(name, last_used)
-  return '\0' .. in_member(last_used) .. '\0' .. name
+local function placed(member, length)
+  return string.sub(member, length + 8), struct.unpack('>I6', member, length + 2)
 end
 
 -- Lets a free session that has labels or narrow cool-downs into READY and COOLING with ZADD, or out

@@ -2,7 +2,7 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session · 2 secret · 3 why, packed: {reason, detail, by}; `by` is the holder's key
--- returns {session, now, what is known of it, how it stands}
+-- returns {session, now, its name, what is known of it, how it stands}
 -- refuses lease_not_found · {lease_lost, cause, epoch, at, detail} · not_holder
 if not pool then
   return { 'lease_not_found' }

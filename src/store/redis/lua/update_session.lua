@@ -3,12 +3,13 @@
 --
 -- KEYS    of a pool (standing.lua)
 -- ARGV    1 session
---         2 SHA-1 of what is known, from which the broker made the record; empty to be told it
---         3 its record; empty where it is as it was
+--         2 SHA-1 of its labels and what is known, from which the broker made the change; empty to
+--           be told them
+--         3 its record; empty where all is as it was
 --         4 its labels, "\nkey=value\n...\n", or empty · 5 its account, empty where not known
 --         6 who does it · 7 what changes, and why
--- returns {session, now, what is known of it, how it stands}
---         {stale, what is known of it} where that is something else by now
+-- returns {session, now, its name, what is known of it, how it stands}
+--         {stale, its labels, what is known of it} where that is something else by now
 -- refuses pool_not_found · session_not_found
 if not pool then
   return { 'pool_not_found' }
@@ -17,8 +18,10 @@ local name, record, labels, account = ARGV[1], ARGV[3], ARGV[4], ARGV[5]
 local known = redis.call('HGET', SESSION, name)
 if not known then
   return { 'session_not_found' }
-elseif redis.sha1hex(known) ~= ARGV[2] then
-  return { 'stale', known }
+end
+local before = read_standing(name).labels or ''
+if redis.sha1hex(before .. known) ~= ARGV[2] then
+  return { 'stale', before, known }
 end
 settle()
 local standing = settle_session(name)
@@ -27,8 +30,8 @@ if record == '' then
 end
 -- Where it stands there may be seats that its labels tell; a leased one has none.
 local seated = not standing.invalid and not standing.lease
-local before = seated and unindex(name, standing)
-for label in string.gmatch(standing.labels or '', '[^\n]+') do
+local cooled = seated and unindex(name, standing)
+for label in string.gmatch(before, '[^\n]+') do
   redis.call('ZREM', INDEX, label .. '\0' .. name)
 end
 standing.labels = labels ~= '' and labels or nil
@@ -43,7 +46,7 @@ if account ~= '' then
 end
 redis.call('HSET', SESSION, name, head .. '\0' .. record)
 if seated then
-  index(name, standing, before)
+  index(name, standing, cooled)
 else
   write_standing(name, standing)
 end

@@ -20,7 +20,7 @@ local function session_exists(name)
   return redis.call('HEXISTS', SESSION, name) == 1
 end
 
--- The answer of every verb that shows a session: what is known of it and how it stands.
+-- The answer of every verb that shows a session: its name, what is known of it and how it stands.
 local function view(name, standing)
-  return { 'session', now, redis.call('HGET', SESSION, name), pack_standing(standing) }
+  return { 'session', now, name, redis.call('HGET', SESSION, name), pack_standing(standing) }
 end

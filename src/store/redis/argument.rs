@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{keys::Names, scripts::Verb};
+use super::{keys::Names, resp, scripts::Verb};
 use crate::{
     pool::{
         Ask, Assessment, Escalations, InvalidReason, Labels, LeaseId, Mandate, Patience, PoolMode,
@@ -21,18 +21,24 @@ pub(super) const METHOD: &str = "method:";
 pub(super) struct Call {
     pub(super) verb: Verb,
     pub(super) keys: Names,
-    pub(super) args: Vec<Vec<u8>>,
+    /// How many arguments it has, and these as words of a command.
+    pub(super) count: usize,
+    pub(super) words: Vec<u8>,
 }
+
+/// How long the arguments of most calls are together, as words.
+const ROOM: usize = 256;
 
 impl Call {
     pub(super) fn new(verb: Verb, keys: Names) -> Self {
-        Self { verb, keys, args: Vec::new() }
+        Self { verb, keys, count: 0, words: Vec::with_capacity(ROOM) }
     }
 
     /// Adds an argument.
     #[must_use]
-    pub(super) fn with(mut self, arg: impl Into<Vec<u8>>) -> Self {
-        self.args.push(arg.into());
+    pub(super) fn with(mut self, arg: impl AsRef<[u8]>) -> Self {
+        resp::word(&mut self.words, arg);
+        self.count += 1;
         self
     }
 

@@ -82,11 +82,8 @@ impl Lanes {
             under_way: 0,
             is_ready: false,
         });
-        let mut words = Vec::new();
-        for arg in &call.args {
-            resp::word(&mut words, arg);
-        }
-        lane.waiting.push_back(Part { verb: call.verb, count: call.args.len(), words, answer });
+        let (verb, count, words) = (call.verb, call.count, call.words.clone());
+        lane.waiting.push_back(Part { verb, count, words, answer });
         lane.ready(id, &mut self.ready);
     }
 

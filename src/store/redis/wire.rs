@@ -177,10 +177,8 @@ impl Wire {
         }
         self.pipe
             .ask(|out| {
-                gather::begin(out, self.scripts.sha(call.verb), &call.keys, call.args.len());
-                for arg in &call.args {
-                    resp::word(out, arg);
-                }
+                gather::begin(out, self.scripts.sha(call.verb), &call.keys, call.count);
+                out.extend_from_slice(&call.words);
             })
             .await
     }

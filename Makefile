@@ -41,6 +41,7 @@ deploy: ## Render and validate what is in deploy/
 
 lint: ## Check form: rustfmt, clippy, buf, cargo deny
 	cargo fmt --check
+	cargo fmt --all --check --manifest-path benches/limitador/Cargo.toml
 	cargo clippy --all-targets -- -D warnings
 	tests/tools.sh check buf deny
 	. tests/tools.sh env; tests/lint.sh
@@ -50,3 +51,4 @@ tools: ## Install the tools that the tests can use; says what it installs
 
 fmt: ## Format the code
 	cargo fmt
+	cargo fmt --all --manifest-path benches/limitador/Cargo.toml

@@ -13,7 +13,8 @@ use telegate::proto::v1;
 use tokio::runtime::Runtime;
 
 use crate::{
-    stage::{POOL, Redis, SESSION, Server},
+    canned::SESSION,
+    stage::{POOL, Redis, Server},
     wire::{Talk, encode},
 };
 

@@ -8,24 +8,20 @@ use std::{
     fs,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use tokio::{net::TcpListener, runtime};
 use tonic::{
     Request, Response, Status,
     body::Body,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     server::{Grpc, NamedService, UnaryService},
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::stage::SESSION;
+use crate::canned::{Canned, Raw};
 
 /// How many threads serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +49,6 @@ pub(crate) fn play(threads: Threads, acquires: Acquires, with: &[String]) {
         acquire: Canned::new(reply(0)),
         release: Canned::new(reply(1)),
         status: Canned::new(reply(2)),
-        count: AtomicU64::new(0),
         acquires,
     }));
     let mut builder = match threads {
@@ -77,35 +72,7 @@ struct Replies {
     acquire: Canned,
     release: Canned,
     status: Canned,
-    count: AtomicU64,
     acquires: Acquires,
-}
-
-/// A reply, and where in it the session's name stands.
-struct Canned {
-    bytes: Vec<u8>,
-    names: Vec<usize>,
-}
-
-impl Canned {
-    fn new(bytes: Vec<u8>) -> Self {
-        let name = SESSION.name(0);
-        let here = |at: &usize| bytes[*at..].starts_with(name.as_bytes());
-        let names = (0..bytes.len()).filter(here).collect();
-        Self { bytes, names }
-    }
-
-    fn reply(&self, count: &AtomicU64) -> Bytes {
-        if self.names.is_empty() {
-            return Bytes::copy_from_slice(&self.bytes);
-        }
-        let mut bytes = self.bytes.clone();
-        let name = SESSION.name(count.fetch_add(1, Ordering::Relaxed));
-        for at in &self.names {
-            bytes[*at..*at + name.len()].copy_from_slice(name.as_bytes());
-        }
-        bytes.into()
-    }
 }
 
 impl NamedService for Echo {
@@ -128,9 +95,9 @@ impl tower::Service<http::Request<Body>> for Echo {
                 Some("Acquire") if replies.acquires == Acquires::Parked => {
                     return Ok(Grpc::new(Raw).unary(Parked, request).await);
                 }
-                Some("Acquire") => Deed(replies.acquire.reply(&replies.count)),
-                Some("GetPoolStatus") => Deed(replies.status.reply(&replies.count)),
-                _ => Deed(replies.release.reply(&replies.count)),
+                Some("Acquire") => Deed(replies.acquire.reply()),
+                Some("GetPoolStatus") => Deed(replies.status.reply()),
+                _ => Deed(replies.release.reply()),
             };
             Ok(Grpc::new(Raw).unary(deed, request).await)
         })
@@ -157,44 +124,5 @@ impl UnaryService<Bytes> for Parked {
 
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
         std::future::pending()
-    }
-}
-
-/// Messages as the bytes that they are.
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        into.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        let len = from.remaining();
-        Ok(Some(from.copy_to_bytes(len)))
     }
 }

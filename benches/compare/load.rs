@@ -10,6 +10,7 @@ use crate::{
     cost::{self, RedisCost},
     figures::{Series, table},
     goals::{Goal, Goals},
+    peer,
     stage::{self, Appends, Redis, Replies, Server, TELEGATE},
 };
 
@@ -26,6 +27,9 @@ const ON_REDIS: &str = "on Redis";
 const APPENDING: &str = "on Redis, AOF everysec";
 const EMBEDDED: &str = "embedded, survives kill -9";
 const SCRIPTS: &str = "bare scripts, pipelined";
+/// The nearest peer: as its server answers most calls, and with one script per call.
+const PEER: &str = "limitador";
+const PEER_COUNTING: &str = "limitador, one script";
 /// How many calls are under way: where the ceiling is the measure, and where the plain broker is.
 const IN_FLIGHT: usize = 256;
 const IN_FLIGHT_BESIDE_PLAIN: usize = 64;
@@ -102,6 +106,14 @@ fn note_beside_echo(subjects: &[Subject], goals: &mut Goals) {
             let calls = appending.calls.over(&it.calls);
             note("calls/s with AOF everysec over none", &calls, Goal::AtLeast(0.8));
         }
+        for (peer, measure) in [
+            (PEER, "calls/s over limitador's, on Redis"),
+            (PEER_COUNTING, "calls/s over limitador's with one script per call"),
+        ] {
+            if let Some(its) = named(subjects, peer) {
+                note(measure, &it.calls.over(&its.calls), Goal::AtLeast(3.0));
+            }
+        }
     }
     if let Some(it) = named(subjects, EMBEDDED) {
         let calls = it.calls.over(&echo.calls).median();
@@ -138,6 +150,8 @@ fn subjects(cli: &Cli) -> Vec<Subject> {
         (EMBEDDED, Kind::Embedded("process")),
         ("embedded, survives power loss", Kind::Embedded("machine")),
         (SCRIPTS, Kind::Scripts),
+        (PEER, Kind::Peer("check")),
+        (PEER_COUNTING, Kind::Peer("count")),
     ];
     own.into_iter()
         .chain(rivals)
@@ -155,6 +169,8 @@ enum Kind<'a> {
     AsRun,
     Embedded(&'static str),
     Scripts,
+    /// Limitador, and what it does for a call.
+    Peer(&'static str),
 }
 
 impl Kind<'_> {
@@ -197,6 +213,10 @@ impl Kind<'_> {
                 let drives = Drives::Scripts { broker: Box::new(broker), scripts };
                 let figures = Figures::default();
                 Subject { name: name.to_owned(), drives, redis: Some(redis), figures }
+            }
+            Self::Peer(call) => {
+                let redis = redis()?;
+                Subject::server(name, peer::start(call, &redis, replies)?, Some(redis))
             }
         })
     }

@@ -5,6 +5,7 @@
 //! compares. A program of its own plays each part, so that what each costs can be told apart.
 
 mod bare;
+mod canned;
 mod cost;
 mod echo;
 mod figures;
@@ -12,6 +13,7 @@ mod goals;
 mod handover;
 mod load;
 mod memory;
+mod peer;
 mod plain;
 #[path = "../../tests/it/harness/process.rs"]
 #[expect(dead_code, reason = "the tests' own; not all of it is of use here")]

@@ -17,7 +17,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::stage::{POOL, SESSION};
+use crate::{canned::SESSION, stage::POOL};
 
 const ACQUIRE: &str = "
 local time = redis.call('TIME')

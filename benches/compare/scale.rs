@@ -6,10 +6,12 @@ use telegate::proto::v1;
 use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::{
-    Cli, cost,
+    Cli,
+    canned::SESSION,
+    cost,
     figures::{Series, table},
     goals::{Goal, Goals},
-    stage::{self, Appends, POOL, Redis, SESSION, Server, TELEGATE},
+    stage::{self, Appends, POOL, Redis, Server, TELEGATE},
 };
 
 /// How many sessions a pool has, by turns.

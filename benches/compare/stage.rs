@@ -20,12 +20,10 @@ use telegate::{
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinSet};
 
-use crate::{process::Guarded, wire::Talk};
+use crate::{canned::SESSION, process::Guarded, wire::Talk};
 
 /// The pool that is measured.
 pub(crate) const POOL: &str = "bench";
-/// How its sessions are called.
-pub(crate) const SESSION: Names = Names("s");
 /// How long a process may take to listen.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 /// How many sessions are added at once.
@@ -36,16 +34,6 @@ const STORE_KEY: &str = "tgsk_830a999d_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdH
 const MOST_WAITERS: u32 = 20_000;
 /// The broker that was built.
 pub(crate) const TELEGATE: &str = env!("CARGO_BIN_EXE_telegate");
-
-/// Names of one length, so that one can be put in another's place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Names(&'static str);
-
-impl Names {
-    pub(crate) fn name(self, number: u64) -> String {
-        format!("{}{:09}", self.0, number % 1_000_000_000)
-    }
-}
 
 /// Whether and how Redis writes what it is told to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +105,7 @@ impl Server {
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(flags);
         command.env("TELEGATE_STORE_KEYS", STORE_KEY);
-        Self::start(&mut command)
+        Self::program(&mut command)
     }
 
     /// Starts a broker that keeps its pools in a file of its own.
@@ -135,10 +123,11 @@ impl Server {
         for with in with {
             command.args(["--with", with]);
         }
-        Self::start(&mut command)
+        Self::program(&mut command)
     }
 
-    fn start(command: &mut Command) -> Self {
+    /// Starts a program that prints where it listens.
+    pub(crate) fn program(command: &mut Command) -> Self {
         command.env_remove("TELEGATE_CONFIG").stdout(Stdio::piped()).stderr(Stdio::null());
         let nowhere = Path::new("/nonexistent");
         let mut process = Guarded::start(command, nowhere).expect("the program can be run");
@@ -319,6 +308,11 @@ impl Replies {
         Self { dir }
     }
 
+    /// The files with the replies to Acquire, Release and `GetPoolStatus`.
+    pub(crate) fn paths(&self) -> [String; 3] {
+        ["acquire", "release", "status"].map(|it| self.path(it))
+    }
+
     fn path(&self, name: &str) -> String {
         let path: PathBuf = self.dir.path().join(name);
         path.display().to_string()
@@ -326,7 +320,7 @@ impl Replies {
 
     /// The bare echo, on all threads or on one.
     pub(crate) fn echo(&self, part: &str) -> Server {
-        let [acquire, release, status] = ["acquire", "release", "status"].map(|it| self.path(it));
+        let [acquire, release, status] = self.paths();
         Server::part(part, &[&acquire, &release, &status])
     }
 

@@ -154,8 +154,9 @@ fn subjects(cli: &Cli) -> Vec<Subject> {
         (PEER_COUNTING, Kind::Peer("count")),
     ];
     own.into_iter()
-        .chain(rivals)
         .filter(|(name, _)| *name == CEILING || cli.wants_subject(name))
+        // Who is named as a rival is wanted.
+        .chain(rivals)
         .filter_map(|(name, kind)| kind.start(name, &replies))
         .collect()
 }

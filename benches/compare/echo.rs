@@ -8,11 +8,16 @@ use std::{
     fs,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use prost::Message as _;
+use telegate::proto::v1;
 use tokio::{net::TcpListener, runtime};
 use tonic::{
     Request, Response, Status,
@@ -37,7 +42,7 @@ pub(crate) enum Threads {
 pub(crate) enum Acquires {
     /// It is answered.
     Answered,
-    /// It is held for ever.
+    /// It is held for ever, and counted among those that wait.
     Parked,
 }
 
@@ -50,6 +55,7 @@ pub(crate) fn play(threads: Threads, acquires: Acquires, with: &[String]) {
         release: Canned::new(reply(1)),
         status: Canned::new(reply(2)),
         acquires,
+        parked: AtomicU32::new(0),
     }));
     let mut builder = match threads {
         Threads::All => runtime::Builder::new_multi_thread(),
@@ -73,6 +79,7 @@ struct Replies {
     release: Canned,
     status: Canned,
     acquires: Acquires,
+    parked: AtomicU32,
 }
 
 impl NamedService for Echo {
@@ -93,7 +100,11 @@ impl tower::Service<http::Request<Body>> for Echo {
         Box::pin(async move {
             let deed = match request.uri().path().rsplit('/').next() {
                 Some("Acquire") if replies.acquires == Acquires::Parked => {
+                    replies.parked.fetch_add(1, Ordering::Relaxed);
                     return Ok(Grpc::new(Raw).unary(Parked, request).await);
+                }
+                Some("GetPoolStatus") if replies.acquires == Acquires::Parked => {
+                    Deed(status_with(replies.parked.load(Ordering::Relaxed)))
                 }
                 Some("Acquire") => Deed(replies.acquire.reply()),
                 Some("GetPoolStatus") => Deed(replies.status.reply()),
@@ -113,6 +124,12 @@ impl UnaryService<Bytes> for Deed {
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
         std::future::ready(Ok(Response::new(self.0.clone())))
     }
+}
+
+/// The status of a pool for which so many calls wait.
+fn status_with(waiters: u32) -> Bytes {
+    let status = Some(v1::PoolStatus { waiters, ..v1::PoolStatus::default() });
+    v1::GetPoolStatusResponse { status }.encode_to_vec().into()
 }
 
 /// A deed that is never done.

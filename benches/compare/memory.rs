@@ -18,13 +18,22 @@ use crate::{
     stage::{self, Appends, POOL, Redis, Replies, Server, TELEGATE},
 };
 
-/// Over how many connections streams are opened.
+/// How many calls wait before it is measured, and how many come then: so many that the steps in
+/// which the allocator grows do not tell in the figure of one.
+const BEFORE: u64 = 2_000;
+const MORE: u64 = 20_000;
+/// How many of them come at once, and over how many connections: all at once would keep Redis busy
+/// for longer than a call may take, and what comes again and again leaves its traces in the memory.
+const STEP: u64 = 1_000;
+const STEP_CONNECTIONS: u64 = 2;
+/// How long until all that came wait, and how often it is asked whether they do.
+const WAIT_WITHIN: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How many streams are open before it is measured, how many are opened then, and over how many
+/// connections: each may have 64.
+const STREAMS_BEFORE: u64 = 1_000;
+const STREAMS_MORE: u64 = 5_000;
 const CONNECTIONS: usize = 100;
-/// How many wait before it is measured, and how many come then.
-const BEFORE: u64 = 1_000;
-const MORE: u64 = 5_000;
-/// How long until all wait.
-const WAIT_WITHIN: Duration = Duration::from_secs(120);
 /// How long until nothing more changes.
 const SETTLES_IN: Duration = Duration::from_secs(3);
 
@@ -38,7 +47,7 @@ pub(crate) fn measure(goals: &mut Goals) {
         rows.push(vec![name.to_owned(), format!("{:.1}", bytes / 1024.0)]);
         bytes / 1024.0
     };
-    row("held by a bare tonic server", per_waiter(replies.echo("echo-parked"), Waits::Unseen));
+    row("held by a bare tonic server", per_waiter(replies.echo("echo-parked"), Waits::Anyway));
     row("waiting, embedded store", per_waiter(embedded, Waits::InLine));
     let redis = Redis::start(Appends::Never);
     if let Some(redis) = &redis {
@@ -48,20 +57,24 @@ pub(crate) fn measure(goals: &mut Goals) {
         goals.note("KB per parked waiter, Redis", each, Goal::AtMost(6.0));
     }
     let embedded = Server::embedded(TELEGATE, &["--log", "warn"]);
-    stage::fill(&embedded, BEFORE + MORE);
+    stage::fill(&embedded, STREAMS_BEFORE + STREAMS_MORE);
     row("KeepAlive stream with its lease, embedded store", per_stream(embedded));
     println!(
-        "Memory per call that is open: the growth from {BEFORE} to {} of them\n",
-        BEFORE + MORE
+        "Memory per call that is open: the growth from {BEFORE} to {} of them, of streams from \
+         {STREAMS_BEFORE} to {}\n",
+        BEFORE + MORE,
+        STREAMS_BEFORE + STREAMS_MORE
     );
     table(&["SUBJECT", "KB"], &rows);
 }
 
-/// Whether the server tells how many calls wait.
+/// Which calls wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
+    /// Those that find no session free.
     InLine,
-    Unseen,
+    /// All.
+    Anyway,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
@@ -76,26 +89,27 @@ fn per_waiter(mut server: Server, waits: Waits) -> f64 {
             server.client().await.acquire(ask).await.expect("the session is free");
         });
     }
-    let wait = |count: u64| {
-        let flags = format!(
-            "--scenario wait --wait 30m --connections 8 --in-flight {count} --duration 1h --ttl 1h"
-        );
-        server.drive_on(&flags.split(' ').map(str::to_owned).collect::<Vec<_>>())
-    };
-    let all_wait = |count: u64| {
-        let deadline = Instant::now() + WAIT_WITHIN;
-        while waits == Waits::InLine && runtime.block_on(waiting(server)) < count {
-            assert!(Instant::now() < deadline, "not all wait in time");
-            thread::sleep(Duration::from_millis(100));
+    let flags = format!(
+        "--scenario wait --wait 30m --connections {STEP_CONNECTIONS} --in-flight {STEP} \
+         --duration 1h --ttl 1h"
+    );
+    let flags: Vec<_> = flags.split(' ').map(str::to_owned).collect();
+    let (mut held, mut count) = (Vec::new(), 0);
+    let mut all_wait = |wanted: u64| {
+        while count < wanted {
+            held.push(server.drive_on(&flags));
+            count += STEP;
+            let deadline = Instant::now() + WAIT_WITHIN;
+            while runtime.block_on(waiting(server)) < count {
+                assert!(Instant::now() < deadline, "not all wait in time");
+                thread::sleep(LOOK_EVERY);
+            }
         }
         thread::sleep(SETTLES_IN);
+        cost::resident(pid)
     };
-    let _first = wait(BEFORE);
-    all_wait(BEFORE);
-    let before = cost::resident(pid);
-    let _second = wait(MORE);
-    all_wait(BEFORE + MORE);
-    let after = cost::resident(pid);
+    let before = all_wait(BEFORE);
+    let after = all_wait(BEFORE + MORE);
     after.saturating_sub(before) as f64 / MORE as f64
 }
 
@@ -111,16 +125,16 @@ fn per_stream(mut server: Server) -> f64 {
         }
         let mut open = Vec::new();
         let mut before = 0;
-        for number in 0..BEFORE + MORE {
+        for number in 0..STREAMS_BEFORE + STREAMS_MORE {
             let at = usize::try_from(number).unwrap_or_default() % clients.len();
             open.push(keep(&mut clients[at]).await);
-            if number + 1 == BEFORE {
+            if number + 1 == STREAMS_BEFORE {
                 tokio::time::sleep(SETTLES_IN).await;
                 before = cost::resident(pid);
             }
         }
         tokio::time::sleep(SETTLES_IN).await;
-        cost::resident(pid).saturating_sub(before) as f64 / MORE as f64
+        cost::resident(pid).saturating_sub(before) as f64 / STREAMS_MORE as f64
     })
 }
 

@@ -30,8 +30,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const ADDED_AT_ONCE: u64 = 64;
 /// What the brokers seal sessions with, as in production.
 const STORE_KEY: &str = "tgsk_830a999d_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
-/// How many calls may wait in a pool.
-const MOST_WAITERS: u32 = 20_000;
+/// How many calls may wait in a pool, and in a broker.
+const MOST_WAITERS: u32 = 30_000;
 /// The broker that was built.
 pub(crate) const TELEGATE: &str = env!("CARGO_BIN_EXE_telegate");
 
@@ -105,6 +105,7 @@ impl Server {
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store", store]).args(flags);
         command.env("TELEGATE_STORE_KEYS", STORE_KEY);
+        command.env("TELEGATE_LIMITS_MAX_IN_FLIGHT", MOST_WAITERS.to_string());
         Self::program(&mut command)
     }
 

@@ -214,9 +214,11 @@ async fn what_was_acknowledged_is_found_before_and_after_its_commit_is_folded() 
     let store = standing_still(&dir);
     store.create_pool(&pool_name("p"), Policy::default(), &mandate()).await.unwrap();
     let names = ["a", "b", "c", "d", "e"];
-    for name in names {
+    for name in names.into_iter().chain(["kept"]) {
         store.add(&pool_name("p"), session(name)).await.unwrap();
     }
+    // The others are lent again and again, and this one is known from a commit of long ago.
+    lend(&store, 0, "kept").await;
     let mut held: Vec<LeaseId> = Vec::new();
     let (mut before, mut folds) = (survives(&store, &dir).await, 0);
     assert!(before > 0, "the newest commits are not in the table for them");

@@ -62,7 +62,8 @@ pub(super) struct Journal {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     database: Connection,
-    recent: Recent,
+    /// What is known of the newest commits. None: to be read, as after a failure.
+    recent: Option<Recent>,
     place: Place,
 }
 
@@ -223,7 +224,7 @@ impl OpenFile {
     fn read_anew(&mut self) -> Result<Realm, LoadFault> {
         let (realm, _) = read(&mut self.database)?;
         probe(&self.database)?;
-        self.recent = Recent::default();
+        self.recent = None;
         self.place.check().map_err(LoadFault::Record)?;
         Ok(realm)
     }
@@ -285,7 +286,7 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<(OpenFile, Rea
         LoadFault::Record(what) => Error::Broken(format!("{name}: {what}")),
     })?;
     let place = Place::of(path).map_err(unreachable)?;
-    Ok((OpenFile { database: file, recent: Recent::default(), place }, realm, seen))
+    Ok((OpenFile { database: file, recent: None, place }, realm, seen))
 }
 
 /// Makes the file and its folder, if they are missing, for their owner only.

@@ -11,7 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     journal::Durability,
-    recent::{self, Recent, Standings},
+    recent::{MAX_TOGETHER, Recent, Standings},
 };
 use crate::{
     pool::{
@@ -156,39 +156,42 @@ pub(super) fn prepare(
     Ok(Ok(()))
 }
 
-/// Writes rows in one transaction. How sessions stand goes to `recent` until that is full.
+/// Writes rows in one transaction. How sessions stand goes to `recent`, of which only what is known
+/// is given; nothing is when the last transaction failed.
 pub(super) fn commit(
     file: &mut Connection,
-    recent: &mut Recent,
+    recent: &mut Option<Recent>,
     rows: &[&Write],
 ) -> Result<(), LoadFault> {
+    let mut now = match recent.take() {
+        Some(known) => known,
+        None => Recent::read(file)?,
+    };
     let standings = last_standings(rows);
     // What is known of a removed session is erased, from `recent` too.
-    let removes = rows.iter().any(|row| matches!(row, Write::Removed { .. }));
-    let folds = removes || recent.is_full();
-    let mut now = if folds { Recent::default() } else { *recent };
-    if !folds && rows.iter().all(|row| matches!(row, Write::Standing { .. })) {
+    let is_in_recent = |row: &&Write| match row {
+        Write::Removed { pool, session } => now.has(pool.as_str(), session.as_str()),
+        _ => false,
+    };
+    let erases = rows.iter().any(is_in_recent);
+    let is_all_standings = rows.iter().all(|row| matches!(row, Write::Standing { .. }));
+    if now.is_at_rest() && is_all_standings && standings.len() <= MAX_TOGETHER {
         // A statement that stands alone is a transaction of its own, and two less to be read.
-        now.grow(recent::append(file, &standings)?);
-        *recent = now;
-        return Ok(());
-    }
-    let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if folds {
-        recent::fold(&transaction)?;
-    }
-    for row in rows {
-        put(&transaction, row)?;
-    }
-    if folds {
-        for (key, standing) in standings {
-            put_standing(&transaction, key, standing)?;
+        now.append(file, &standings)?;
+    } else {
+        let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if erases {
+            now.fold_everything(&transaction)?;
+        } else {
+            now.fold(&transaction, standings.len())?;
         }
-    } else if !standings.is_empty() {
-        now.grow(recent::append(&transaction, &standings)?);
+        for row in rows {
+            put(&transaction, row)?;
+        }
+        now.append(&transaction, &standings)?;
+        transaction.commit()?;
     }
-    transaction.commit()?;
-    *recent = now;
+    *recent = Some(now);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! order, and the answer waits until it is written. Deeds that come while a write is under way
 //! share the next one.
 
+mod ahead;
 mod journal;
 mod place;
 mod recent;

@@ -20,7 +20,9 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Memory, lock,
+    Memory,
+    ahead::Ahead,
+    lock,
     place::{Place, has_other_names},
     recent::{Recent, fold_all},
     rows::{LoadFault, Write, commit, load, prepare, probe},
@@ -65,6 +67,8 @@ pub(super) struct OpenFile {
     /// What is known of the newest commits. None: to be read, as after a failure.
     recent: Option<Recent>,
     place: Place,
+    /// None: each commit is synced by itself.
+    ahead: Option<Ahead>,
 }
 
 impl Journal {
@@ -216,6 +220,7 @@ impl OpenFile {
         if !rows.is_empty() {
             let written = commit(&mut self.database, &mut self.recent, &rows);
             written.map_err(|fault| fault.to_string())?;
+            self.ahead.iter_mut().for_each(Ahead::committed);
         }
         self.place.check()
     }
@@ -286,7 +291,12 @@ pub(super) fn open(path: &Path, durability: Durability) -> Result<(OpenFile, Rea
         LoadFault::Record(what) => Error::Broken(format!("{name}: {what}")),
     })?;
     let place = Place::of(path).map_err(unreachable)?;
-    Ok((OpenFile { database: file, recent: None, place }, realm, seen))
+    let log = match durability {
+        Durability::Machine => None,
+        Durability::Process => place.log().and_then(|log| fs::File::open(log).ok()),
+    };
+    let ahead = log.and_then(Ahead::of);
+    Ok((OpenFile { database: file, recent: None, place, ahead }, realm, seen))
 }
 
 /// Makes the file and its folder, if they are missing, for their owner only.

@@ -34,6 +34,11 @@ impl Place {
         Ok(Self { files })
     }
 
+    /// The write-ahead log.
+    pub(super) fn log(&self) -> Option<&Path> {
+        self.files.last().map(|(path, _)| path.as_path())
+    }
+
     /// Sees that both are still where they were.
     pub(super) fn check(&self) -> Result<(), String> {
         for (path, opened) in &self.files {

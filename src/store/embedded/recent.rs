@@ -207,7 +207,7 @@ mod tests {
     use super::{
         super::{
             Durability,
-            rows::{Write, commit, prepare},
+            rows::{LOG_PAGES, Write, commit, prepare},
         },
         *,
     };
@@ -426,6 +426,19 @@ mod tests {
         for (number, (_, standing)) in found.iter().enumerate() {
             assert_eq!(standing, if number < 300 { b"2" } else { b"1" });
         }
+    }
+
+    #[test]
+    fn the_log_is_seldom_copied_into_the_file_and_does_not_grow_for_ever() {
+        let (dir, mut file, mut recent) = empty();
+        let most = u64::from(LOG_PAGES) * 4096;
+        let log = || std::fs::metadata(dir.path().join("file-wal")).unwrap().len();
+        let standing = standing("a", &vec![0; MAX_BYTES]);
+        for _ in 0..100 {
+            commit(&mut file, &mut recent, &[&standing]).unwrap();
+        }
+        assert!(log() > most, "it was copied before it had {LOG_PAGES} pages");
+        assert!(log() < most + most / 4, "it has {} bytes", log());
     }
 
     #[test]

@@ -28,9 +28,8 @@ const LAYOUT: i32 = 2;
 /// The first layout, which had no table `recent`. It is brought up on opening.
 const LAYOUT_WITHOUT_RECENT: i32 = 1;
 
-/// How many pages of the write-ahead log are copied into the file at once, in one of the commits: 32
-/// MiB. A copy writes each page once and syncs both files, and fewer than one call in a hundred
-/// should wait for that.
+/// After how many pages a commit copies the write-ahead log into the file: 32 MiB. A copy writes
+/// each page once and syncs the file, and fewer than one call in a hundred should wait for that.
 pub(super) const LOG_PAGES: u32 = 8192;
 
 /// What stands for the name of a session where an event is of the pool itself.

@@ -26,7 +26,8 @@ pub(crate) fn start(call: &str, redis: &Redis, replies: &Replies) -> Option<Serv
 /// Builds it beside the broker; at once when it is there already.
 fn build() -> Option<PathBuf> {
     let target = Path::new(TELEGATE).ancestors().nth(2)?.join("limitador");
-    let built = Command::new(env!("CARGO"))
+    // By name: rustup's cargo also tells the compilers of all crates which toolchain they are of.
+    let built = Command::new("cargo")
         .args(["build", "--release", "--locked", "--manifest-path", MANIFEST, "--target-dir"])
         .arg(&target)
         .stdin(Stdio::null())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use telegate::pool::{
     Credential, Edit, EndCause, Escalations, Labels, MAX_LABELS, Policy, PolicyChange, PolicyFault,
     PoolMode, PoolRecord, PoolView, Refusal, SessionChange, SessionRecord, SessionView, Span,
@@ -279,6 +280,19 @@ law! {
         assert_eq!(view.record.labels, labelled("a", &wanted).labels);
         let view = update(t, "a", labels(&[("d", None)])).await.unwrap();
         assert_eq!(view.record.labels, labelled("a", &[("c", "fr"), ("e", "1")]).labels);
+    }
+
+    async fn of_changes_that_come_together_none_undoes_another(t) {
+        t.pool(Policy::default()).await;
+        t.add(session("a")).await.unwrap();
+        let keys = ["b", "c", "d", "e", "f", "g"];
+        let set = |key| update(t, "a", labels(&[(key, Some("1"))]));
+        for changed in join_all(keys.map(set)).await {
+            changed.unwrap();
+        }
+        let kept = lawful(t.store.get_session(&pool_name("p"), &name("a")).await).unwrap();
+        let all = keys.map(|key| (key.to_owned(), "1".to_owned()));
+        assert_eq!(kept.record.labels, Labels::from(all));
     }
 
     async fn a_selector_follows_the_labels_however_the_session_stands(t) {

@@ -1,5 +1,5 @@
-//! The secrets of leases: random bits of the operating system, fetched for many leases at once. A
-//! call of the system for each lease was every third of all that the broker made under load.
+//! The secrets of leases: random bits of the operating system, fetched for many leases at once. One
+//! fetch for each lease was more than a quarter of all calls of the system under load.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -305,7 +305,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A name that nothing else has of what one call is told apart from.
+/// A fresh name: it tells a call apart from others about the same pool or credential.
 pub(super) fn fresh_name() -> Result<String> {
     let mut bits = [0; 8];
     getrandom::fill(&mut bits)

@@ -66,6 +66,11 @@ mod tests {
         }
         due.try_recv().unwrap();
         due.try_recv().unwrap_err();
+        // And again.
+        for _ in 0..COMMITS {
+            ahead.committed();
+        }
+        due.try_recv().unwrap();
         drop(due);
         for _ in 0..2 * COMMITS {
             ahead.committed();
